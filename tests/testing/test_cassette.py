@@ -42,7 +42,7 @@ NOWHERE = "http://upstream.test"
 
 @pytest.fixture(autouse=True)
 def each_block_a_run_of_its_own() -> Iterator[None]:
-    """Make each block a run of its own, as in programs without pytest. So an earlier run has recorded the file."""
+    """Treat each block as a separate run, as in programs without pytest. So an earlier run has recorded the file."""
     token = running_test.set(None)
     yield
     running_test.reset(token)

@@ -55,7 +55,7 @@ async def test_backpressure(name: str, network: Network, nursery: trio.Nursery, 
             while True:
                 await stream.send_all(b"x" * 1024)
                 sent += 1024
-        # Both directions are full, and the guest holds a piece of its own.
+        # Both directions are full, and the guest holds one more piece.
         assert 2 * (64 << 10) <= sent <= 6 * (64 << 10)
         received = 0
         while received < sent:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tests.bindgen.support import HERE, Written, assembled
 from tests.component.abi.test_abi_round_trip import same as strictly_same
-from tests.component.abi.type_text import TypeDefinitions
+from tests.component.abi.type_text import echo
 from tests.component.abi.world import Guest, Slots
 from tests.guests import wat
 from wasi_trio import Err, Ok, Some, Variant
@@ -77,26 +77,6 @@ world shapes { record own-type { a: u8 } export types; export run: func(how: own
 NAMED = ["point", "nested", "figure", "types.sign", "axes", "alias", "table", "all"]
 
 
-def echo(type_: t.ValType) -> str:
-    """Return a component whose function returns its argument: 17 times a value, so that memory passes it."""
-    definitions = TypeDefinitions()
-    ref = definitions.ref(t.Tuple((type_,) * 17))
-    return f"""(component
-      {" ".join(definitions.lines)}
-      (core module $M
-        (memory (export "memory") 64)
-        (global $next (mut i32) (i32.const 16))
-        (func (export "realloc") (param i32 i32 i32 i32) (result i32)
-          (local $at i32)
-          (local.set $at (i32.and (i32.add (global.get $next) (i32.const 7)) (i32.const -8)))
-          (global.set $next (i32.add (local.get $at) (local.get 3)))
-          (local.get $at))
-        (func (export "echo") (param i32) (result i32) (local.get 0)))
-      (core instance $m (instantiate $M))
-      (func (export "echo") (param "value" {ref}) (result {ref})
-        (canon lift (core func $m "echo") (memory (core memory $m "memory")) (realloc (core func $m "realloc")))))"""
-
-
 def declared(name: str) -> t.ValType:
     """Return a type of the WIT above, or a type in WIT notation."""
     text = WIT if name in NAMED else f"package test:shapes; interface types {{ type it = {name}; }}"
@@ -109,7 +89,7 @@ def declared(name: str) -> t.ValType:
 @pytest.mark.parametrize("name", [*SPELLED, *NAMED])
 def test_a_component_gives_back_the_same(name: str) -> None:
     source = None if name in SPELLED else WIT
-    identity = echo(declared(name))
+    identity = echo(t.Tuple((declared(name),) * 17))
 
     @settings(max_examples=40, deadline=None)
     @given(from_wit(name, source, nan=False), from_wit(name, source))

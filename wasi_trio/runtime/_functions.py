@@ -167,7 +167,7 @@ class Functions:
         return replace(lower, options=options)
 
     def _is_users(self, func: HostFunc) -> bool:
-        """Whether a host function is a user's and not ours."""
+        """Return whether a host function is a user's and not ours."""
         provider = self._binding.provider(func.interface)
         assert provider is not None
         implementation = provider.implementation
@@ -176,7 +176,7 @@ class Functions:
 
     def _host_callee(self, func: HostFunc) -> tuple[Callee, bool]:
         callee, waits = self._bound(func)
-        # What waits has not begun when it is called: its steps are what may be interrupted.
+        # The call of a function that waits only creates its coroutine, whose steps are interruptible instead.
         return (interruptible(callee) if not waits and self._is_users(func) else callee), waits
 
     def _bound(self, func: HostFunc) -> tuple[Callee, bool]:
