@@ -14,9 +14,9 @@ from typing import Any
 from wasi_trio.component import _types as t
 from wasi_trio.component import abi
 from wasi_trio.component._context import Context
-from wasi_trio.component._definitions import StringEncoding
 from wasi_trio.component._errors import Trap
 from wasi_trio.component._handles import HandleTable, ResourceHandle
+from wasi_trio.component._sorts import StringEncoding
 from wasi_trio.component._values import Ok, record_class
 
 MIB = 1 << 20

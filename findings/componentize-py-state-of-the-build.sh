@@ -53,7 +53,7 @@ class WitWorld(wit_world.WitWorld):
         ]
 PYTHON
 componentize-py --quiet --wit-path world.wit --world build componentize --output app.wasm app
-wasmtime compile app.wasm -o app.cwasm
+wasmtime compile -O opt-level=0 app.wasm -o app.cwasm
 python - <<'PYTHON'
 import json
 import subprocess

@@ -11,8 +11,8 @@
 # if the functions that the component imports exist there. "component new" lets the guest import only the higher version
 # if a world has 1.0.0 and 1.1.0, so that the binary requires a version other than one of its source.
 #
-# A build that checks components of WASI 0.2.0 against the 0.2.12 of its host by targets rejects all of them. Only linking
-# shows whether a host serves a component.
+# A build that checks components of WASI 0.2.0 against the 0.2.12 of its host by targets rejects all of them. It must try to
+# link them instead.
 #
 # Requires python3 and PyPI. Fails if this changes.
 set -euo pipefail

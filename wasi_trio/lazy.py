@@ -10,7 +10,6 @@ import importlib
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, AnyStr, Generic
 
 
@@ -32,27 +31,32 @@ def lazily(package: str, modules: Mapping[str, str]) -> tuple[Callable[[str], ob
 
 
 class Pattern(Generic[AnyStr]):
-    """A regular expression that is compiled at its first use, for expressions that take milliseconds."""
+    """A regular expression that is compiled at its first use. The compilation may take milliseconds."""
 
     match: Callable[..., re.Match[AnyStr] | None]
     fullmatch: Callable[..., re.Match[AnyStr] | None]
+    search: Callable[..., re.Match[AnyStr] | None]
+    finditer: Callable[..., Iterator[re.Match[AnyStr]]]
 
     def __init__(self, pattern: AnyStr, flags: int = 0) -> None:
         self._pattern: AnyStr = pattern
         self._flags = flags
 
     def __getattr__(self, name: str) -> Any:
-        compiled = re.compile(self._pattern, self._flags)
-        self.match, self.fullmatch = compiled.match, compiled.fullmatch
-        return getattr(compiled, name)
+        value = getattr(re.compile(self._pattern, self._flags), name)
+        setattr(self, name, value)
+        return value
 
 
-@dataclass(frozen=True, slots=True)
 class Located:
     """A reference to an object: its module, and its name in the module."""
 
-    module: str
-    name: str
+    # No dataclass, because pytest imports this module, and the module of dataclasses takes milliseconds.
+    __slots__ = ("module", "name")
+
+    def __init__(self, module: str, name: str) -> None:
+        self.module = module
+        self.name = name
 
     def load(self) -> Any:
         """Import the module, and return the object."""

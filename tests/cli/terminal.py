@@ -12,11 +12,13 @@ from contextlib import contextmanager
 
 COMMAND = [sys.executable, "-m", "wasi_trio"]
 #: The variables that control colours.
-_DECIDERS = ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLUMNS", "LINES")
+_COLOURS = ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLUMNS", "LINES")
+#: Python writes to standard error like a user's, with a buffer that it writes again at its end.
+_BUFFERING = ("PYTHONUNBUFFERED",)
 
 
 def environment(more: Mapping[str, str]) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if name not in _DECIDERS}
+    kept = {name: value for name, value in os.environ.items() if name not in _COLOURS + _BUFFERING}
     return {**kept, "TERM": "xterm-256color", "COLUMNS": "120", **more}
 
 

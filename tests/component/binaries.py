@@ -6,7 +6,8 @@ import wasmtime
 
 from wasi_trio.component import _definitions as d
 from wasi_trio.component._binary import decode
-from wasi_trio.component._definitions import StringEncoding, TypeIndex
+from wasi_trio.component._definitions import TypeIndex
+from wasi_trio.component._sorts import StringEncoding
 
 PREAMBLE = b"\0asm\x0d\0\x01\0"
 MODULE = b"\0asm\x01\0\0\0"

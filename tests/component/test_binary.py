@@ -15,9 +15,10 @@ from tests.component.binaries import (
 )
 from wasi_trio.component import _definitions as d
 from wasi_trio.component._binary import decode
-from wasi_trio.component._definitions import Sort, TypeBound, TypeIndex
+from wasi_trio.component._definitions import TypeBound, TypeIndex
 from wasi_trio.component._errors import MalformedComponent
 from wasi_trio.component._reader import MAX_NESTING
+from wasi_trio.component._sorts import Sort
 
 # ---- types -----------------------------------------------------------------------------------------------
 

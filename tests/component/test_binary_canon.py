@@ -16,8 +16,8 @@ from tests.component.binaries import (
 )
 from wasi_trio.component import _definitions as d
 from wasi_trio.component._binary import decode
-from wasi_trio.component._definitions import Sort, StringEncoding
 from wasi_trio.component._errors import MalformedComponent, Unsupported
+from wasi_trio.component._sorts import Sort, StringEncoding
 
 
 def test_the_base_component_decodes() -> None:

@@ -16,12 +16,12 @@ import pytest
 from tests.component.binaries import assemble
 from wasi_trio.cli import _inspection as inspection
 from wasi_trio.cli import _report as report
-from wasi_trio.component import _plan, _relink
+from wasi_trio.component import _planning, _relink
 from wasi_trio.component import _types as t
 from wasi_trio.component._binary import decode
 from wasi_trio.component._errors import MalformedComponent, Unsupported
 from wasi_trio.component._imports import Imports
-from wasi_trio.component._plan import plan
+from wasi_trio.component._planning import plan
 from wasi_trio.component._relink import relink
 from wasi_trio.component._sizes import measure
 from wasi_trio.component.abi import _layout as layout
@@ -241,8 +241,8 @@ def test_instances_within_instances_have_a_bound() -> None:
             + f"(instance (instantiate $c{depth - 1}))"
         )
 
-    plan(decode(assemble(make(_plan.MAX_DEPTH - 1))))
-    describe(decode(assemble(make(_plan.MAX_DEPTH - 1))))
+    plan(decode(assemble(make(_planning.MAX_DEPTH - 1))))
+    describe(decode(assemble(make(_planning.MAX_DEPTH - 1))))
     for work in (plan, describe):
         with pytest.raises(Unsupported, match="instances within instances more than 100 levels deep"):
             work(decode(assemble(make(900))))  # type: ignore[operator]
@@ -250,9 +250,9 @@ def test_instances_within_instances_have_a_bound() -> None:
 
 def test_canonical_definitions_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     text = '(import "f" (func $f))' + "(core func (canon lower (func $f)))" * 4
-    monkeypatch.setattr(_plan, "MAX_CANONS", 4)
+    monkeypatch.setattr(_planning, "MAX_CANONS", 4)
     plan(decode(assemble(text)))
-    monkeypatch.setattr(_plan, "MAX_CANONS", 3)
+    monkeypatch.setattr(_planning, "MAX_CANONS", 3)
     with pytest.raises(Unsupported, match="more than 3 canonical definitions"):
         plan(decode(assemble(text)))
 

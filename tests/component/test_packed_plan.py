@@ -12,7 +12,8 @@ from tests.guests.wat import load, names
 from wasi_trio.component import _types as t
 from wasi_trio.component._binary import decode
 from wasi_trio.component._packed_plan import pack, unpack
-from wasi_trio.component._plan import Instance, Plan, plan
+from wasi_trio.component._plan import Instance, Plan
+from wasi_trio.component._planning import plan
 from wasi_trio.component._relink import relink
 from wasi_trio.component._wiring import Wiring
 

@@ -10,9 +10,10 @@ from tests.guests.build import GUESTS, build
 from wasi_trio.component import _types as t
 from wasi_trio.component import wit
 from wasi_trio.component._binary import decode
-from wasi_trio.component._definitions import Sort
 from wasi_trio.component._errors import Unsupported
-from wasi_trio.component._plan import Lifted, plan
+from wasi_trio.component._plan import Lifted
+from wasi_trio.component._planning import plan
+from wasi_trio.component._sorts import Sort
 from wasi_trio.component.wit._text import write
 from wasi_trio.component.wit._world import describe
 from wasi_trio.runtime._engine import Engine

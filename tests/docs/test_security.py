@@ -11,7 +11,7 @@ from tests.docs.blocks import ROOT, fenced
 from tests.e2e.support import serve
 from wasi_trio import CompileLimits, Engine, Limits
 from wasi_trio._texts import MAX_LENGTH
-from wasi_trio.component import _plan, _relink
+from wasi_trio.component import _planning, _relink
 from wasi_trio.component._context import LIFT_FUEL
 from wasi_trio.component._features import USUAL, option_name
 from wasi_trio.component.concurrency._instance import MAX_THREADS
@@ -32,6 +32,7 @@ from wasi_trio.wasi.keyvalue._memory import LIMIT as STORE_LIMIT
 from wasi_trio.wasi.keyvalue._sqlite import READERS
 from wasi_trio.wasi.p2 import _io as io
 from wasi_trio.wasi.p2 import _random as p2_random
+from wasi_trio.wasi.p2._http_bodies import DISCARDED
 from wasi_trio.wasi.p2._sockets import DATAGRAM_BYTES, DATAGRAMS
 from wasi_trio.wasi.p3 import _random as p3_random
 from wasi_trio.wasi.proposals._logging import MOST_CONTEXT
@@ -126,6 +127,11 @@ def test_the_limits_are_those_of_the_code() -> None:
         ),
         ("one set of header fields", MAX_SIZE, f"{MAX_SIZE >> 10} KiB, each field counting {FIELD_OVERHEAD} bytes"),
         ("an unread body", CAPACITY, f"{CAPACITY >> 10} KiB"),
+        (
+            "content that a guest of WASI 0.2 writes to a response that has none, as for HEAD",
+            DISCARDED,
+            f"{DISCARDED >> 20} MiB, discarded",
+        ),
         ("concurrent outgoing requests", http.max_outgoing, f"{http.max_outgoing}, and all"),
         (
             "idle connections to other servers",
@@ -174,13 +180,13 @@ def test_the_limits_of_compiling_are_those_of_the_code() -> None:
         ("time to check and compile", f"{limits.seconds:g} s"),
         ("memory to check and compile (Linux)", f"{limits.memory >> 30} GiB"),
         ("features of WebAssembly beyond those of the usual toolchains", "off"),
-        ("instances of components and of core modules", f"{_plan.MAX_INSTANCES:,} |"),
-        ("instances within instances", f"{_plan.MAX_DEPTH} deep"),
+        ("instances of components and of core modules", f"{_planning.MAX_INSTANCES:,} |"),
+        ("instances within instances", f"{_planning.MAX_DEPTH} deep"),
         (
             "definitions of all instances, with their fields, cases and arguments",
-            f"{_plan.MAX_STEPS:,} |",
+            f"{_planning.MAX_STEPS:,} |",
         ),
-        ("canonical definitions of all instances", f"{_plan.MAX_CANONS:,} |"),
+        ("canonical definitions of all instances", f"{_planning.MAX_CANONS:,} |"),
         (
             "core modules, each counted for every instance",
             f"{_relink.MAX_CODE >> 20} MiB, {_relink.MAX_IMPORTS:,} imports",

@@ -19,10 +19,10 @@ from tests.e2e.support import PATIENCE, Client
 from wasi_trio.wasi._context import WasiContext, WasiOptions
 from wasi_trio.wasi._descriptors import GUESTS, Share
 from wasi_trio.wasi.http._body import Body
-from wasi_trio.wasi.http._client import RequestOptions
 from wasi_trio.wasi.http._errors import HttpError
 from wasi_trio.wasi.http._messages import Request, Response
 from wasi_trio.wasi.http._outgoing import PendingResponse, start
+from wasi_trio.wasi.http._request_options import RequestOptions
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="other systems have no prlimit and no /proc")
 

@@ -127,6 +127,23 @@ async def test_work_after_a_response_is_bounded(
         assert count(metrics, "instances_retired", "python_p3", reason=Retirement.DEADLINE.value) == 1
 
 
+async def test_work_after_a_response_is_bounded_for_each_request_of_an_instance(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    options = HandlerOptions(post_response_timeout=5, max_instance_reuse_count=9, idle_instance_timeout=HOUR)
+    async with handle("sleep_after_response", options) as pool:
+        for _ in range(3):
+            assert await pool.get("/3000") == b"answered\n"
+            await trio.sleep(6)
+        assert (pool.handler.started, pool.live) == (1, 1)
+        assert await pool.get("/6000") == b"answered\n"
+        await trio.sleep(5.5)
+        assert told(caplog, "instance 1: GET /6000: the guest continued for too long after its response")
+        assert pool.live == 0
+        assert await pool.get("/0") == b"answered\n"
+        assert pool.handler.started == 2
+
+
 async def test_a_guest_that_waits_without_a_request_does_not_keep_the_handler(
     autojump_clock: trio.testing.MockClock,
 ) -> None:

@@ -379,6 +379,7 @@ async def test_changes_that_need_a_restart_are_logged(tmp_path: Path) -> None:
     async with command(tmp_path, None, "--hypercorn-config", str(path)) as server:
         config(tmp_path, head=f'component = "{a}"\nmax-total-memory = "1GiB"\nworkers = 3\nrequest-timeout = 5')
         path.write_text("keep_alive_timeout = 7\n" + path.read_text())
+        await serves(server, 1)  # it ignores a signal while it starts
         server.signal(signal.SIGHUP)
         await server.said(f"{RELOADED} /\n")
         lines = [line for line in server.stderr.splitlines() if "change only after a restart" in line]

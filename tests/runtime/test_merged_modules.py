@@ -18,7 +18,7 @@ from wasi_trio.component import merging
 from wasi_trio.component._binary import decode
 from wasi_trio.component._errors import MalformedComponent, Trap
 from wasi_trio.component._imports import Imports
-from wasi_trio.component._plan import plan
+from wasi_trio.component._planning import plan
 from wasi_trio.component.merging import _instructions
 from wasi_trio.runtime import _compiling
 from wasi_trio.runtime._component import Component

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from tests.component.abi.test_abi_round_trip import DATA_TYPES, encodings, same, values
 from tests.component.abi.type_text import echo, is_gated
 from wasi_trio.component import _types as t
-from wasi_trio.component._definitions import StringEncoding
 from wasi_trio.component._imports import Imports
+from wasi_trio.component._sorts import StringEncoding
 from wasi_trio.runtime._component import Component
 from wasi_trio.runtime._engine import Engine
 from wasi_trio.runtime._instance import Instance

@@ -14,9 +14,9 @@ from wasi_trio.testing import Answer, ExchangeFailed, HttpError, OutgoingRequest
 from wasi_trio.testing._outgoing import Outgoing
 from wasi_trio.wasi._context import WasiOptions
 from wasi_trio.wasi.http._body import Body, BodyAborted
-from wasi_trio.wasi.http._client import RequestOptions
 from wasi_trio.wasi.http._context import HttpOptions
 from wasi_trio.wasi.http._messages import Request
+from wasi_trio.wasi.http._request_options import RequestOptions
 
 #: The guests, with the path at which each passes on a response.
 PROXIES = pytest.mark.parametrize(("name", "path"), [("python_p2", "/fetch"), ("python_p3", "/proxy")])

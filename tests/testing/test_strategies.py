@@ -22,7 +22,7 @@ from tests.guests import wat
 from wasi_trio import Err, Ok, Some, Variant
 from wasi_trio.component import _types as t
 from wasi_trio.component import abi
-from wasi_trio.component._definitions import StringEncoding
+from wasi_trio.component._sorts import StringEncoding
 from wasi_trio.component.wit import WitError, parse
 from wasi_trio.runtime._component import Component
 from wasi_trio.testing import LoadError, component, exports

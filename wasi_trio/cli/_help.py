@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import click
-
-_GROUP = """\b
+GROUP = """\b
 Examples:
   wasi_trio serve --addr 127.0.0.1:8080 app.wasm
   wasi_trio run command.wasm one two
@@ -12,11 +10,6 @@ Examples:
 
 'wasi_trio COMMAND --help' describes a command.
 """
-
-_SHORT = {
-    "serve": "Answer HTTP requests with a component, or with a chain of components.",
-    "run": "Run a command-line component.",
-}
 
 EXAMPLES = {
     "serve": """\b
@@ -66,11 +59,3 @@ Examples:
   wasi-trio completion fish > ~/.config/fish/completions/wasi-trio.fish
 """,
 }
-
-
-def add_help(group: click.Group) -> None:
-    """Add these texts to a group and to its commands."""
-    group.epilog = _GROUP
-    for name, command in group.commands.items():
-        command.short_help = _SHORT.get(name, command.short_help)
-        command.epilog = EXAMPLES.get(name)

@@ -12,7 +12,8 @@ from wasi_trio.component._binding import Unmet, bind
 from wasi_trio.component._errors import ComponentError, LinkError
 from wasi_trio.component._imports import Imports
 from wasi_trio.component._names import compatible, parse_import_name
-from wasi_trio.component._plan import Plan, plan
+from wasi_trio.component._plan import Plan
+from wasi_trio.component._planning import plan
 from wasi_trio.component._sizes import Sizes, measure
 from wasi_trio.component.wit._text import write
 from wasi_trio.component.wit._world import describe

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from wasi_trio._texts import shown
 from wasi_trio.cli._printing import write_out
 from wasi_trio.component._features import listing
 from wasi_trio.serve.settings._setting import Setting
@@ -64,7 +65,10 @@ def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def given_engine(given: dict[str, Any]) -> EngineOptions:
     """Return the engine options with which a command was called."""
-    return Settings(given_settings(given, (BY_NAME[name] for name in _ENGINE))).engine_options()
+    from wasi_trio.wasi._loading import DEFAULT
+
+    found = given_settings(given, (BY_NAME[name] for name in _ENGINE))
+    return Settings(found).engine_options() if found else DEFAULT
 
 
 def state_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -76,7 +80,10 @@ def state_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def given_state(given: dict[str, Any]) -> State:
     """Return the variables and buckets with which a command was called. Raise SettingError."""
-    return Settings(given_settings(given, (BY_NAME[name] for name in _STATE))).state
+    from wasi_trio.wasi._state import NO_STATE
+
+    found = given_settings(given, (BY_NAME[name] for name in _STATE))
+    return Settings(found).state if found else NO_STATE
 
 
 def given_settings(given: dict[str, Any], settings: Iterable[Setting]) -> dict[str, Any]:
@@ -88,3 +95,17 @@ def given_settings(given: dict[str, Any], settings: Iterable[Setting]) -> dict[s
         if context.get_parameter_source(parameter) is ParameterSource.COMMANDLINE:
             found[setting.name] = setting.parse("true") if setting.switch else given[parameter]
     return found
+
+
+def _refuse_debug(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        name = value.partition("=")[0]
+        why = "" if name != "coredump" else ": wasmtime's C API cannot write core dumps"
+        raise click.UsageError(
+            f"-D {shown(name)} is not supported{why}. The log line about a trap has the wasm backtrace. It includes "
+            "source lines if the component has DWARF and WASMTIME_BACKTRACE_DETAILS=1 is set"
+        )
+
+
+#: wasmtime's option, which has no equivalent here.
+debug_option = click.option("-D", "--debug", hidden=True, expose_value=False, callback=_refuse_debug)

@@ -1,4 +1,4 @@
-"""Replacements for standard streams that are closed at the start of the process."""
+"""Standard streams that are closed at the start of the process, or at its end."""
 
 from __future__ import annotations
 
@@ -26,3 +26,14 @@ def open_standard_streams() -> None:
         if getattr(sys, name) is None:
             stream = open(number, mode, encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
             setattr(sys, name, stream)
+
+
+def drop_unwritable_messages() -> None:
+    """Drop messages on standard error that cannot be written, because its terminal is closed for example.
+
+    Call this at the end of the process. Python's own attempt to write them would change the exit code to 120.
+    """
+    try:
+        sys.stderr.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())

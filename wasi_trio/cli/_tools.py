@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wasi_trio._texts import shown, shown_document
+from wasi_trio.cli._help import EXAMPLES
 from wasi_trio.cli._options import engine_options, given_engine
 from wasi_trio.cli._printing import write_out
 
@@ -18,26 +19,10 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 
-def print_versions(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
-    """Print the versions, for ``--version``."""
-    if wanted and not context.resilient_parsing:
-        from wasi_trio.cli._about import versions
-
-        write_out(f"{versions()}\n")
-        context.exit()
-
-
-version_option = click.option(
-    "--version",
-    is_flag=True,
-    expose_value=False,
-    is_eager=True,
-    callback=print_versions,
-    help="Show the versions of wasi_trio, its main dependencies and Python.",
+@click.command(
+    short_help="Show a component's imports and exports, and which imports this host provides.",
+    epilog=EXAMPLES["inspect"],
 )
-
-
-@click.command(short_help="Show a component's imports and exports, and which imports this host provides.")
 @click.option("--wit", is_flag=True, help="Print only the world as WIT text, with all its interfaces.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 @engine_options
@@ -69,7 +54,9 @@ def inspect(component: str, wit: bool, as_json: bool, **engine: Any) -> None:
     return report.print_tables(inspection, Console())
 
 
-@click.command("compile", short_help="Compile components in advance, so that they start at once.")
+@click.command(
+    "compile", short_help="Compile components in advance, so that they start at once.", epilog=EXAMPLES["compile"]
+)
 @engine_options
 @click.argument("components", nargs=-1, required=True, metavar="COMPONENT...", type=click.Path())
 def compile_(components: tuple[str, ...], **engine: Any) -> None:
@@ -98,7 +85,7 @@ def compile_(components: tuple[str, ...], **engine: Any) -> None:
         os._exit(130)
 
 
-@click.command(short_help="Write typed Python bindings for a component or a world.")
+@click.command(short_help="Write typed Python bindings for a component or a world.", epilog=EXAMPLES["bindgen"])
 @click.option(
     "-o", "--output", required=True, metavar="DIR", help="Folder of the package: a new one, or an earlier output."
 )
@@ -152,7 +139,7 @@ def _progress_bar() -> Iterator[Callable[[str, int, int], None]]:
         progress.stop()
 
 
-@click.command(short_help="Draw profiles as a flame graph.")
+@click.command(short_help="Draw profiles as a flame graph.", epilog=EXAMPLES["profile"])
 @click.option("-o", "--output", metavar="FILE", help="File to write.  [default: standard output]")
 @click.argument("profiles", nargs=-1, required=True, metavar="PROFILE...", type=click.Path())
 def profile(profiles: tuple[str, ...], output: str | None) -> None:
@@ -177,7 +164,7 @@ def profile(profiles: tuple[str, ...], output: str | None) -> None:
     return None
 
 
-@click.command(short_help="Print a shell script that completes commands and options.")
+@click.command(short_help="Print a shell script that completes commands and options.", epilog=EXAMPLES["completion"])
 @click.argument("shell", required=False, type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str | None) -> None:
     """Print a script that completes the command wasi-trio in a shell. The default is the shell in $SHELL."""

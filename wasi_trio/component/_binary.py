@@ -18,10 +18,9 @@ from wasi_trio.component._definitions import (
     Import,
     InlineInstance,
     Instantiate,
-    Sort,
-    StringEncoding,
 )
 from wasi_trio.component._errors import MalformedComponent
+from wasi_trio.component._sorts import Sort, StringEncoding
 from wasi_trio.component._type_reader import CORE_I32, CORE_I64, CORE_INSTANCE_SORTS, TypeReader
 
 MAGIC = b"\0asm"

@@ -39,6 +39,7 @@ class Binding:
     typed: dict[HostFunc, tuple[ValType, ...]] = field(default_factory=dict)
     missing: list[Unmet] = field(default_factory=list)
     mismatched: list[Unmet] = field(default_factory=list)
+    _providers: dict[str, Provider | None] = field(default_factory=dict)
 
     def check(self) -> None:
         """Raise LinkError if an import is not satisfied."""
@@ -53,8 +54,10 @@ class Binding:
 
     def provider(self, name: str) -> Provider | None:
         """Return the provider of an import, found by its own name or that of the interface that it implements."""
-        found = self.imports.find(name)
-        return found if found is not None else self.imports.find(self.plan.interface_of(name))
+        if name not in self._providers:
+            found = self.imports.find(name)
+            self._providers[name] = self.imports.find(self.plan.interface_of(name)) if found is None else found
+        return self._providers[name]
 
     def _grouped(self) -> list[str]:
         """Return the missing imports, with one name for each interface that has no provider."""
@@ -73,6 +76,7 @@ def bind(plan: Plan, imports: Imports, wit: Wit | None = None) -> Binding:
     binding = Binding(plan, imports)
     places = {resource: (interface, resource.name) for interface, resource in plan.resources}
     resources = {resource: (plan.interface_of(interface), name) for resource, (interface, name) in places.items()}
+    check = None if wit is None else wit.checker(resources)
     for func in plan.host_funcs:
         interface = plan.interface_of(func.interface)
         provider = binding.provider(func.interface)
@@ -85,7 +89,7 @@ def bind(plan: Plan, imports: Imports, wit: Wit | None = None) -> Binding:
         if typed is not None:
             difference = typed.difference(func.name, func.type, places)
         else:
-            difference = None if wit is None else wit.check(interface, func.name, func.type, resources)
+            difference = None if check is None else check(interface, func.name, func.type)
         difference = difference or arity_difference(provider.implementation, func.name, func.type)
         if difference is not None:
             binding.mismatched.append(Unmet(func.interface, func.name, difference))

@@ -11,25 +11,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from wasi_trio.component._record import record
-
-
-class Sort(enum.Enum):
-    """An index space of a component."""
-
-    CORE_FUNC = "core func"
-    CORE_TABLE = "core table"
-    CORE_MEMORY = "core memory"
-    CORE_GLOBAL = "core global"
-    CORE_TAG = "core tag"
-    CORE_TYPE = "core type"
-    CORE_MODULE = "core module"
-    CORE_INSTANCE = "core instance"
-    FUNC = "func"
-    VALUE = "value"
-    TYPE = "type"
-    COMPONENT = "component"
-    INSTANCE = "instance"
-
+from wasi_trio.component._sorts import Sort, StringEncoding
 
 # ---- types, with indices into the type space -------------------------------------------------------------
 
@@ -262,12 +244,6 @@ class AliasOuter:
 @record
 class TypeDefinition:
     type: DefType
-
-
-class StringEncoding(enum.Enum):
-    UTF8 = "utf8"
-    UTF16 = "utf16"
-    LATIN1_UTF16 = "latin1+utf16"
 
 
 @dataclass(frozen=True, slots=True)  # a dataclass, because dataclasses.replace is used on it

@@ -7,6 +7,7 @@ import re
 from typing import NamedTuple
 
 from wasi_trio.component._errors import MalformedComponent
+from wasi_trio.lazy import Pattern
 
 # Possessive quantifiers, and a fragment with only one possible match, keep these linear on hostile names.
 _WORD = r"[a-z][0-9a-z]*+"
@@ -19,11 +20,11 @@ SEMVER = (
     rf"(?:-{_PRERELEASE_PART}(?:\.{_PRERELEASE_PART})*+)?+(?:\+[0-9A-Za-z-]++(?:\.[0-9A-Za-z-]++)*+)?+"
 )
 
-_label = re.compile(LABEL)
-_interface = re.compile(rf"(?P<name>(?:{_WORDS}:)++{_WORDS}(?:/{LABEL})++)(?:@(?P<version>.++))?+", re.DOTALL)
-_version = re.compile(SEMVER)
-_canonical = re.compile(r"[1-9][0-9]*|0\.[1-9][0-9]*|0\.0\.(?:0|[1-9][0-9]*)")
-_function = re.compile(
+_LABEL = Pattern(LABEL)
+_INTERFACE = Pattern(rf"(?P<name>(?:{_WORDS}:)++{_WORDS}(?:/{LABEL})++)(?:@(?P<version>.++))?+", re.DOTALL)
+_VERSION = Pattern(SEMVER)
+_CANONICAL = Pattern(r"[1-9][0-9]*|0\.[1-9][0-9]*|0\.0\.(?:0|[1-9][0-9]*)")
+_FUNCTION = Pattern(
     rf"(?:\[(?P<kind>method|static)\](?P<owner>{LABEL})\.(?P<name>{LABEL})"
     rf"|\[(?P<whole>constructor|resource-new|resource-rep|resource-drop)\](?P<resource>{LABEL})"
     rf"|(?P<free>{LABEL}))"
@@ -60,7 +61,7 @@ def parse_import_name(name: str) -> tuple[str, str | None]:
     A name that is not an interface's (a plain name, or a URL or dependency name of older specifications) is returned
     whole, without a version. Raises MalformedComponent if the text after the ``@`` is not a version.
     """
-    match = _interface.fullmatch(name)
+    match = _INTERFACE.fullmatch(name)
     if match is None:
         return name, None
     version: str | None = match["version"]
@@ -71,7 +72,7 @@ def parse_import_name(name: str) -> tuple[str, str | None]:
 
 def parse_function_name(name: str) -> FunctionName:
     """Return the parts of a function's name. Raises MalformedComponent if it is not a function's name."""
-    match = _function.fullmatch(name)
+    match = _FUNCTION.fullmatch(name)
     if match is None:
         raise MalformedComponent(f"{name!r} is not the name of a function")
     if match["free"] is not None:
@@ -83,12 +84,12 @@ def parse_function_name(name: str) -> FunctionName:
 
 def is_label(text: str) -> bool:
     """Return whether the text is a kebab-case label: lower-case words and upper-case acronyms, joined by hyphens."""
-    return _label.fullmatch(text) is not None
+    return _LABEL.fullmatch(text) is not None
 
 
 def is_version(text: str) -> bool:
     """Return whether an interface name may have this version: SemVer 2.0, or a ``canonversion`` like ``0.2``."""
-    return _version.fullmatch(text) is not None or _canonical.fullmatch(text) is not None
+    return _VERSION.fullmatch(text) is not None or _CANONICAL.fullmatch(text) is not None
 
 
 def track(version: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from wasi_trio.component import _plan as p
 from wasi_trio.component import _types as t
-from wasi_trio.component._definitions import Sort, StringEncoding
+from wasi_trio.component._sorts import Sort, StringEncoding
 from wasi_trio.component._wiring import Wiring
 
 _CLASSES: tuple[type[Any], ...] = (

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from wasi_trio.component._definitions import Sort
 from wasi_trio.component._errors import MalformedComponent, Unsupported
+from wasi_trio.component._sorts import Sort
 
 T = TypeVar("T")
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 from wasi_trio.component._bulk import sliced
 from wasi_trio.component._core_types import memory_minimum, skip_extern_type
-from wasi_trio.component._definitions import Sort
 from wasi_trio.component._errors import Unsupported
 from wasi_trio.component._plan import CanonFunc, CoreExport, CoreItem, InstantiateModule, Options, Plan, ResourceBuiltin
 from wasi_trio.component._reader import Reader
+from wasi_trio.component._sorts import Sort
 from wasi_trio.component._wasm import name as encode_name
 from wasi_trio.component._wasm import section, sections, unsigned
 from wasi_trio.component._wiring import CANON, Wiring, slot_name

@@ -6,7 +6,7 @@ from typing import Any
 
 from wasi_trio.component import _definitions as d
 from wasi_trio.component import _types as t
-from wasi_trio.component._definitions import Sort
+from wasi_trio.component._sorts import Sort
 
 _PRIMITIVES = {
     p.name: p

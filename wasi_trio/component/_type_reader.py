@@ -32,7 +32,6 @@ from wasi_trio.component._definitions import (
     RecordDef,
     ResourceTypeDef,
     ResultDef,
-    Sort,
     StreamDef,
     TupleDef,
     TypeBound,
@@ -42,6 +41,7 @@ from wasi_trio.component._definitions import (
     VariantDef,
 )
 from wasi_trio.component._reader import Reader, T
+from wasi_trio.component._sorts import Sort
 
 PRIMITIVES = {
     0x7F: "bool",

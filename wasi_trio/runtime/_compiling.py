@@ -15,7 +15,8 @@ from wasi_trio.component import _definitions as d
 from wasi_trio.component import _features as features
 from wasi_trio.component._binary import decode
 from wasi_trio.component._errors import MalformedComponent, Unsupported
-from wasi_trio.component._plan import Plan, plan
+from wasi_trio.component._plan import Plan
+from wasi_trio.component._planning import plan
 from wasi_trio.component._relink import Relinked, relink
 from wasi_trio.component._skeleton import skeleton
 from wasi_trio.component.merging import groups, merge, places

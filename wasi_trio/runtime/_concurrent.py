@@ -12,8 +12,8 @@ from types import CoroutineType
 from typing import Any
 
 from wasi_trio.component import _types as t
-from wasi_trio.component._definitions import StringEncoding
 from wasi_trio.component._plan import AsyncBuiltin, CoreItem, HostFunc, Lifted, Lower, Options, Plan, ResourceBuiltin
+from wasi_trio.component._sorts import StringEncoding
 from wasi_trio.component.abi._codegen import Source, write_function
 from wasi_trio.component.concurrency._builtins import bind, core_signature, may_wait
 from wasi_trio.component.concurrency._instance import ComponentInstance

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -30,6 +31,7 @@ def _define_callback(
         raise LinkError(ffi.take_error(error))
 
 
+@functools.lru_cache(maxsize=256)
 def _func_type(params: tuple[str, ...], results: tuple[str, ...]) -> wasmtime.FuncType:
     kinds = {
         "i32": wasmtime.ValType.i32,

@@ -146,6 +146,8 @@ async def _drive(fiber: Fiber) -> None:
             await queue.begin(store.root.linked)
         done = fiber.poll() if meter is None else metered(fiber, fiber.poll, meter)
         while not done:
+            if store.root.on_suspended is not None:
+                store.root.note_suspension()
             pending = store.pending
             if pending is None:
                 await queue.go_on(store.root.linked, engine.ticker, computed)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from wasi_trio.component import _types as t
 from wasi_trio.component._binding import Binding
-from wasi_trio.component._definitions import StringEncoding
 from wasi_trio.component._errors import LinkError, Trap
 from wasi_trio.component._plan import (
     AsyncBuiltin,
@@ -22,6 +21,7 @@ from wasi_trio.component._plan import (
     Plan,
     ResourceBuiltin,
 )
+from wasi_trio.component._sorts import StringEncoding
 from wasi_trio.component._values import Ok
 from wasi_trio.component.concurrency._lifted import LiftedFunction
 from wasi_trio.component.concurrency._subtasks import Lowering
@@ -37,7 +37,7 @@ from wasi_trio.runtime._concurrent import (
 from wasi_trio.runtime._engine import Engine
 from wasi_trio.runtime._keyboard import interruptible
 from wasi_trio.runtime._store import Store
-from wasi_trio.runtime._trampolines import Callee, Trampoline, lower_trampoline, resource_trampoline
+from wasi_trio.runtime._trampolines import Bound, Callee, Method, Trampoline, lower_trampoline, resource_trampoline
 
 if TYPE_CHECKING:
     from wasi_trio.component._bindings import TypedInterface
@@ -128,13 +128,14 @@ class Functions:
             if isinstance(canon.func, Lifted):
                 call = _guest(self._plan, canon.part, self.export(canon.func))
                 return lower_trampoline(self._engine, canon, call, waits=True, runs_guest=True)
-            callee, waits = self._host_callee(canon.func)
+            users = self._is_users(canon.func)
+            callee, waits = self._host_callee(canon.func) if users else self._bound(canon.func)
             return lower_trampoline(
                 self._engine,
                 self._as_taken(canon, canon.func),
                 callee,
                 waits,
-                interruptible=self._is_users(canon.func),
+                interruptible=users,
                 typed=self._binding.typed.get(canon.func),
             )
         destroy, waits = destructor(self._plan, canon)
@@ -175,35 +176,55 @@ class Functions:
         return class_.__module__.partition(".")[0] != _OURS
 
     def _host_callee(self, func: HostFunc) -> tuple[Callee, bool]:
-        callee, waits = self._bound(func)
+        """Return a host function as a Python function, and whether it may wait."""
+        bound, waits = self._bound(func)
+        callee = _method(bound.name) if isinstance(bound, Method) else _function(func, bound.find)
         # The call of a function that waits only creates its coroutine, whose steps are interruptible instead.
         return (interruptible(callee) if not waits and self._is_users(func) else callee), waits
 
-    def _bound(self, func: HostFunc) -> tuple[Callee, bool]:
+    def _bound(self, func: HostFunc) -> tuple[Method | Bound, bool]:
+        """Return the way to call a host function, and whether it may wait."""
         call = self._binding.calls[func]
         if call.receiver:
             (attribute,) = call.path
-
-            def method(store: Store, receiver: Any, *arguments: Any) -> Any:
-                return getattr(receiver, attribute)(*arguments)
-
-            return method, call.waits
-        fallible_constructor = isinstance(func.type.result, t.Result) and func.name.startswith("[constructor]")
-        key = func  # looks the bound function up once for each instance
+            return Method(attribute), call.waits
         provider = self._binding.provider(func.interface)
         assert provider is not None
+        fallible_constructor = isinstance(func.type.result, t.Result) and func.name.startswith("[constructor]")
 
-        def function(store: Store, *arguments: Any) -> Any:
-            bound = store.root.bound.get(key)
-            if bound is None:
-                bound = store.root.host_object(provider)
-                for attribute in call.path:
-                    bound = getattr(bound, attribute)
-                store.root.bound[key] = bound
-            # Calling a class returns its object, so a fallible constructor can fail only by raising Err.
-            return Ok(bound(*arguments)) if fallible_constructor else bound(*arguments)
+        def find(store: Store) -> Callable[..., Any]:
+            bound = store.root.host_object(provider)
+            for attribute in call.path:
+                bound = getattr(bound, attribute)
+            if fallible_constructor:
+                bound = _fallible(bound)
+            store.root.bound[func] = bound
+            return bound  # type: ignore[no-any-return]
 
-        return function, call.waits
+        return Bound(find), call.waits
+
+
+def _method(name: str) -> Callee:
+    def method(store: Store, receiver: Any, *arguments: Any) -> Any:
+        return getattr(receiver, name)(*arguments)
+
+    return method
+
+
+def _function(func: HostFunc, find: Callable[[Store], Callable[..., Any]]) -> Callee:
+    def function(store: Store, *arguments: Any) -> Any:
+        return (store.root.bound.get(func) or find(store))(*arguments)
+
+    return function
+
+
+def _fallible(class_: Callable[..., Any]) -> Callable[..., Ok[Any]]:
+    """Return a fallible constructor. Calling a class returns its object, so it can fail only by raising Err."""
+
+    def construct(*arguments: Any) -> Ok[Any]:
+        return Ok(class_(*arguments))
+
+    return construct
 
 
 def called_canons(plan: Plan) -> set[int]:

@@ -50,6 +50,7 @@ class Instance:
         "limits",
         "linked",
         "meter",
+        "on_suspended",
         "profile",
         "pump",
         "register",
@@ -71,6 +72,8 @@ class Instance:
         self.expired: Callable[[], bool] | None = None
         #: Counts the processor time of its calls.
         self.meter: Meter | None = None
+        #: Called once when a call is suspended (WASI 0.2).
+        self.on_suspended: Callable[[], None] | None = None
         profiler = linked.engine.profiler
         #: The profile of the instance, if guests are profiled.
         self.profile = None if profiler is None else profiler.begin(linked)
@@ -172,7 +175,16 @@ class Instance:
         """The reason why the instance cannot be entered, or None."""
         if self.closed:
             return CLOSED
-        return next((store.dead for store in self.stores if store is not None and store.dead), None)
+        for store in self.stores:
+            if store is not None and store.dead:
+                return store.dead
+        return None
+
+    def note_suspension(self) -> None:
+        """Call ``on_suspended``, which is set."""
+        on_suspended, self.on_suspended = self.on_suspended, None
+        assert on_suspended is not None
+        on_suspended()
 
     def retire(self, reason: str) -> None:
         """Prevent all further calls into the instance."""
@@ -237,7 +249,7 @@ class Instance:
         if self.register is not None:
             self.register.closed(self)
         self.stores = [None] * len(self.stores)
-        self.pump = self.expired = None
+        self.pump = self.expired = self.on_suspended = None
         self.hosts.clear()
         self.bound.clear()
 

@@ -107,8 +107,15 @@ class KeptCode:
 
 def _code_version() -> str:
     """Return a hash that identifies the version of our code that creates entries."""
-    stats = [path.stat() for path in sorted(Path(component.__path__[0]).rglob("*.py"))]
-    return hashlib.sha256(repr([(stat.st_size, stat.st_mtime_ns) for stat in stats]).encode()).hexdigest()[:16]
+    stats: list[tuple[int, int]] = []
+    # Not pathlib's rglob, which takes ten times as long.
+    for folder, folders, files in os.walk(component.__path__[0]):
+        folders.sort()
+        for name in sorted(files):
+            if name.endswith(".py"):
+                status = os.stat(os.path.join(folder, name))
+                stats.append((status.st_size, status.st_mtime_ns))
+    return hashlib.sha256(repr(stats).encode()).hexdigest()[:16]
 
 
 def _has_backtrace_details() -> bool:

@@ -87,6 +87,8 @@ class Func:
 
     def take_results(self) -> list[int]:
         """Return the bits of the results of the call that has just ended."""
+        if not self.returns:
+            return []
         results = self.results
         return [results[slot] & mask for slot, mask in self._taken]
 

@@ -21,10 +21,10 @@ from typing import Any
 from wasi_trio._texts import shown
 from wasi_trio.component import _types as t
 from wasi_trio.component import abi
-from wasi_trio.component._definitions import StringEncoding
 from wasi_trio.component._errors import Trap
 from wasi_trio.component._handles import ResourceHandle
 from wasi_trio.component._plan import HostFunc, Lifted, Lower, Options, ResourceBuiltin
+from wasi_trio.component._sorts import StringEncoding
 from wasi_trio.component._values import Err
 from wasi_trio.component.abi._codegen import Source, write_function
 from wasi_trio.runtime import _ffi as ffi
@@ -38,6 +38,20 @@ _MASK32 = 0xFFFF_FFFF
 
 #: The implementation of a lowered function: (store of the caller, *lifted arguments) -> value or its coroutine.
 Callee = Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """The implementation of a lowered function as a method of its first argument, a host's resource."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """The implementation of a lowered function as an entry of ``Instance.bound``, which ``find`` makes and returns."""
+
+    find: Callable[[Store], Callable[..., Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +139,8 @@ def acting(engine: Engine, act: Callable[[Store, Any], None]) -> Any:
 @functools.cache
 def _lowered(
     *,
+    call: str,
+    takes: bool,
     marked: bool,
     waits: bool,
     interruptible: bool,
@@ -135,13 +151,14 @@ def _lowered(
 ) -> Callable[..., Any]:
     """Return a factory of the callback for a lowered function.
 
-    ``marked`` means that it is a host function. ``interruptible`` means that it is a user's, whose code Ctrl-C may
-    interrupt. ``lends`` means that its arguments may be borrowed handles. ``pointer_slot`` is the slot of the pointer
-    for a result in memory. ``pending_slot`` is the slot of the answer whether to wait.
+    ``call`` is the expression that calls it (``_called``). ``takes`` means that it has parameters. ``marked`` means
+    that it is a host function. ``interruptible`` means that it is a user's, whose code Ctrl-C may interrupt. ``lends``
+    means that its arguments may be borrowed handles. ``pointer_slot`` is the slot of the pointer for a result in
+    memory. ``pending_slot`` is the slot of the answer whether to wait.
     """
 
     def build(source: Source) -> None:
-        call = f"(func, store, {interruptible})"
+        mark = f"(func, store, {interruptible})"
         orphan = f"if coroutine is not None and coroutine.cr_suspended: {source.use(_orphan)}(engine, coroutine)"
         with callback(source, orphan if waits else None):
             if waits:
@@ -151,23 +168,24 @@ def _lowered(
             source.line("context = store.contexts.get(options)")
             with source.block("if context is None:"):
                 source.line("context = store.context(options)")
-            source.line("arguments = lift(context, raw)")
+            if takes:
+                source.line("arguments = lift(context, raw)")
             if lends:
                 source.line("lenders = context.lenders")
                 with source.block("if lenders:"):
                     source.line("context.lenders = []")
             pointer = "0" if pointer_slot is None else f"raw[{pointer_slot}] & {_MASK32}"
             if marked:
-                with running(source, call), catching_err(source, fallible):
-                    _write_first_step(source, waits, interruptible)
+                with running(source, mark), catching_err(source, fallible):
+                    _write_first_step(source, call, waits, interruptible)
             else:
                 with catching_err(source, fallible):
-                    _write_first_step(source, waits, interruptible)
+                    _write_first_step(source, call, waits, interruptible)
             if waits:
                 with source.block("if coroutine is not None:"):
                     source.line(
                         f"store.pending = {source.use(Pending)}(coroutine, trap, store_result, context, {pointer}, "
-                        f"{'lenders' if lends else '()'}, {fallible}, {call if marked else None})"
+                        f"{'lenders' if lends else '()'}, {fallible}, {mark if marked else None})"
                     )
                     suspend(source, pending_slot)
             if lends:
@@ -187,9 +205,9 @@ def _first_step(coroutine: CoroutineType[Any, Any, Any]) -> Any:
 _interruptible_first_step = interruptible(_first_step)
 
 
-def _write_first_step(source: Source, waits: bool, interruptible: bool) -> None:
+def _write_first_step(source: Source, call: str, waits: bool, interruptible: bool) -> None:
     """Write the call. It includes the first step of a coroutine, because most calls end with it."""
-    source.line("value = callee(store, *arguments)")
+    source.line(f"value = {call}")
     if waits:
         with source.block(f"if type(value) is {source.constant(CoroutineType, 'CoroutineType')}:"):
             source.line("coroutine = value")
@@ -204,6 +222,17 @@ def _write_first_step(source: Source, waits: bool, interruptible: bool) -> None:
             with source.block(f"except {source.use(Err)}:"):
                 source.line("coroutine = None")
                 source.line("raise")
+
+
+def _called(callee: Callee | Method | Bound, count: int) -> tuple[str, Any]:
+    """Return the expression that calls a function with ``count`` arguments, and the object that it names ``callee``."""
+    match callee:
+        case Method(name):
+            return f"getattr(arguments[0], callee)({'*arguments[1:]' if count > 1 else ''})", name
+        case Bound(find):
+            return f"(store.root.bound.get(func) or callee(store))({'*arguments' if count else ''})", find
+        case _:
+            return f"callee(store{', *arguments' if count else ''})", callee
 
 
 def _orphan(engine: Engine, coroutine: CoroutineType[Any, Any, Any]) -> None:
@@ -227,7 +256,7 @@ def _finish(store: Store, raw: Any) -> None:
 def lower_trampoline(
     engine: Engine,
     lower: Lower,
-    callee: Callee,
+    callee: Callee | Method | Bound,
     waits: bool,
     *,
     runs_guest: bool = False,
@@ -243,7 +272,7 @@ def lower_trampoline(
     type_ = func.type
     types = tuple(type_ for _, type_ in type_.params)
     # Nothing else happens in an instance during a host call, so only the arguments of one call could conflict.
-    lends = isinstance(func, Lifted) or abi.needs_lends(type_)
+    lends = isinstance(func, Lifted) or abi.needs_lends(type_, waits=waits)
     lift = abi.lift_values(typed or types, options.encoding, abi.MAX_FLAT_PARAMS, stride=2, track_lends=lends)
     store_result = abi.lower_results(
         type_.result, options.encoding, stride=2, max_flat=abi.MAX_FLAT_RESULTS, instance_index=lower.part
@@ -251,7 +280,10 @@ def lower_trampoline(
     params, results = abi.core_signature(type_, "lower", False, False)
     # The pointer for a result in memory follows the flat parameters.
     spills = len(params) > abi.flat_count(types, abi.MAX_FLAT_PARAMS)
+    call, named = _called(callee, len(types))
     make = _lowered(
+        call=call,
+        takes=bool(types),
         marked=not runs_guest,
         waits=waits,
         interruptible=interruptible,
@@ -260,7 +292,7 @@ def lower_trampoline(
         pointer_slot=2 * (len(params) - 1) if spills else None,
         pending_slot=2 * len(results),
     )
-    start = ffi.UncheckedCallback(make(engine, func, options, callee, lift, store_result))
+    start = ffi.UncheckedCallback(make(engine, func, options, named, lift, store_result))
     return Trampoline(params, results, start, acting(engine, _finish) if waits else None)
 
 
@@ -309,10 +341,12 @@ def take_resource(store: Store, index: int, resource: t.ResourceType) -> Any:
     """Remove a handle that is being dropped. Return the rep if its resource must be destroyed, else None."""
     if not store.may_leave:
         raise Trap("cannot leave component instance")
-    handle = store.handles.resource(index, resource)
+    handles = store.handles
+    handle = handles.resource(index, resource)
     if handle.lends:
         raise Trap(f"cannot remove owned resource while borrowed (handle index {index})")
-    store.handles.remove(index)
+    handles.entries[index] = None
+    handles.free.append(index)
     if handle.own:
         return handle.rep
     assert handle.scope is not None

@@ -6,12 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from wasi_trio.serve.settings._setting import PREFIX, TABLE, SettingError
+from wasi_trio.serve.settings._setting import TABLE, SettingError
 from wasi_trio.serve.settings._settings import Settings
 from wasi_trio.serve.settings._sources import from_environment, from_table
-
-#: The environment variable that names the file.
-VARIABLE = f"{PREFIX}CONFIG"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from email.utils import formatdate
 from http import HTTPStatus
 
 import trio
@@ -237,8 +236,10 @@ class Responder:
     def _end(self, reason: HttpError | None = None) -> None:
         """Finish a request whose response is on its way, or whose client has left."""
         self._stream.on_left = None
-        # A guest that still reads finds the request truncated, unless it has received all of it.
-        self._stream.request.body.abort(reason or HttpError("connection-terminated"))
+        body = self._stream.request.body
+        if not body.finished:
+            # A guest that still reads finds the request truncated.
+            body.abort(reason or HttpError("connection-terminated"))
 
     # ---- streamed responses ------------------------------------------------------------------------------
 
@@ -343,6 +344,17 @@ def _sendable(trailers: Trailers | None) -> Trailers | None:
     return [(name, value) for name, value in trailers if name.lower() not in _NO_TRAILERS] or None
 
 
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def _http_date(seconds: int) -> bytes:
+    """Return a time as an IMF-fixdate (RFC 9110, section 5.6.7)."""
+    year, month, day, hour, minute, second, weekday, *_ = time.gmtime(seconds)
+    date = f"{_DAYS[weekday]}, {day:02} {_MONTHS[month - 1]} {year:04} {hour:02}:{minute:02}:{second:02} GMT"
+    return date.encode()
+
+
 class _Clock:
     """The value of a ``date`` field, formatted once a second."""
 
@@ -354,7 +366,7 @@ class _Clock:
         now = int(time.time())
         if now != self._now:
             self._now = now
-            self._value = formatdate(now, usegmt=True).encode()
+            self._value = _http_date(now)
         return self._value
 
 

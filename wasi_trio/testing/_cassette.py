@@ -28,9 +28,10 @@ from wasi_trio.testing._record_mode import RecordMode, running_test
 from wasi_trio.testing._redaction import BodyRule, Names, Redaction
 from wasi_trio.wasi.http import _messages as messages
 from wasi_trio.wasi.http._body import Body, BodyAborted, BodyClosed, BodyEnd
-from wasi_trio.wasi.http._client import Client, RequestOptions, Send
+from wasi_trio.wasi.http._client import Client
 from wasi_trio.wasi.http._errors import HttpError
 from wasi_trio.wasi.http._lengths import may_have_content, response_headers
+from wasi_trio.wasi.http._request_options import RequestOptions, Send
 
 #: Maximum size of complete request content that is sent in one piece, in bytes.
 _SMALL = 8 << 10

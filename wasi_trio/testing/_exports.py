@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast, overload
 
 import trio
 
-from wasi_trio.component._definitions import Sort
+from wasi_trio.component._sorts import Sort
 from wasi_trio.component._values import snake_case
 from wasi_trio.runtime._instance import Instance
 from wasi_trio.testing import _cache as cache

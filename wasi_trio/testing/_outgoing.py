@@ -13,9 +13,9 @@ import trio
 from wasi_trio.testing._messages import Content, Feed, Fields, Incoming, encode, fields
 from wasi_trio.wasi.http import _messages as messages
 from wasi_trio.wasi.http._body import Body, BodyAborted
-from wasi_trio.wasi.http._client import RequestOptions
 from wasi_trio.wasi.http._errors import HttpError
 from wasi_trio.wasi.http._lengths import may_have_content, response_headers
+from wasi_trio.wasi.http._request_options import RequestOptions
 
 
 class OutgoingRequest(Incoming):

@@ -7,10 +7,8 @@ import math
 import os
 import re
 import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 from wasi_trio.component import _features as features
@@ -281,6 +279,9 @@ def _writable_path(path: str) -> str:
 
 def _accepts_files(folder: str) -> bool:
     """Return whether a directory accepts new files. Its permissions alone do not tell."""
+    # Imported late, because few command lines name such a directory.
+    import tempfile
+
     try:
         with tempfile.TemporaryFile(dir=folder):
             return True
@@ -318,7 +319,8 @@ def parse_headers(text: str) -> list[tuple[bytes, bytes]]:
         return [_parse_header(text)]
     path = text[1:]
     try:
-        content = Path(path).read_text("utf-8")
+        with open(path, encoding="utf-8") as file:
+            content = file.read()
     except OSError as error:
         raise ValueError(f"cannot read {path!r}: {error.strerror}") from None
     except ValueError:

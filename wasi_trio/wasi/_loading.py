@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from wasi_trio._texts import MAX_LENGTH, get_logger, shown
 from wasi_trio.component._errors import CompilationFailed, ComponentError, LinkError, MalformedComponent
 from wasi_trio.component._features import USUAL
 from wasi_trio.component._imports import Imports
+from wasi_trio.lazy import Pattern
 from wasi_trio.runtime import _address_space as address_space
 from wasi_trio.runtime._compile_limits import CompileLimits
 from wasi_trio.runtime._compiler import assemble
@@ -29,7 +29,7 @@ from wasi_trio.wasi.registry._references import is_pinned, is_reference, parse_r
 logger = get_logger("wasi_trio")
 
 #: the location of an error in wasmtime's messages about text
-_ERROR_LOCATION = re.compile(r"--> <anon>:(\d+):(\d+)")
+_ERROR_LOCATION = Pattern(r"--> <anon>:(\d+):(\d+)")
 
 
 class LoadError(Exception):

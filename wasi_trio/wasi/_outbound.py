@@ -19,9 +19,10 @@ This module only decides. It does not resolve names or open connections.
 from __future__ import annotations
 
 import ipaddress
-import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
+
+from wasi_trio.lazy import Pattern
 
 #: the protocols of entries, with their default ports
 SCHEMES: dict[str, int | None] = {"http": 80, "https": 443, "tcp": None, "udp": None}
@@ -34,8 +35,8 @@ _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
 
 _LABEL = r"(?!-)[a-z0-9_-]{1,63}(?<!-)"
-_name = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*").fullmatch
-_port = re.compile(r"[0-9]{1,5}").fullmatch
+_NAME = Pattern(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*")
+_PORT = Pattern(r"[0-9]{1,5}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +196,7 @@ def _split_port(target: str) -> tuple[str, int | None]:
     if plain_address(target) is not None:  # ::1 has no port
         return target, None
     host, colon, port = target.rpartition(":")
-    if not colon or _port(port) is None or int(port) > 65535 or (":" in host and not host.endswith("]")):
+    if not colon or _PORT.fullmatch(port) is None or int(port) > 65535 or (":" in host and not host.endswith("]")):
         return target, None
     return host, int(port)
 
@@ -216,6 +217,6 @@ def _parse_host(host: str) -> Entry | None:
             return None
     name = plain_name(host)
     # A name with a numeric last label is an old notation of an address, such as 127.1, and never matches.
-    if _name(name) is None or len(name) > 253 or name.rpartition(".")[2].isdigit():
+    if _NAME.fullmatch(name) is None or len(name) > 253 or name.rpartition(".")[2].isdigit():
         return None
     return Entry(name=name)

@@ -14,9 +14,9 @@ from tests.component.abi.world import Guest, Slots
 from wasi_trio.component import _types as t
 from wasi_trio.component import abi
 from wasi_trio.component._context import LIFT_FUEL
-from wasi_trio.component._definitions import StringEncoding
 from wasi_trio.component._errors import Trap
 from wasi_trio.component._handles import ResourceHandle
+from wasi_trio.component._sorts import StringEncoding
 from wasi_trio.component._values import Err, GuestResource, Ok, Some, Variant
 from wasi_trio.component.abi._maps import to_pairs
 

@@ -15,8 +15,8 @@ import pytest
 from tests.component.abi.world import Guest
 from wasi_trio.component import _types as t
 from wasi_trio.component import abi
-from wasi_trio.component._definitions import StringEncoding
 from wasi_trio.component._errors import HostError, Trap
+from wasi_trio.component._sorts import StringEncoding
 from wasi_trio.component._values import Err, Ok, Some, Variant
 
 UTF8, UTF16, LATIN1 = StringEncoding

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.component.abi.world import Guest, Slots
 from wasi_trio.component import _types as t
 from wasi_trio.component import abi
-from wasi_trio.component._definitions import StringEncoding
+from wasi_trio.component._sorts import StringEncoding
 from wasi_trio.component._values import Err, Ok, Some, Variant, record_class
 
 INTEGERS = {

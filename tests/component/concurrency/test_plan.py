@@ -8,7 +8,8 @@ from wasmtime import wat2wasm
 from wasi_trio.component import _definitions as d
 from wasi_trio.component._binary import decode
 from wasi_trio.component._errors import Unsupported
-from wasi_trio.component._plan import AsyncBuiltin, Lifted, Lower, Plan, plan
+from wasi_trio.component._plan import AsyncBuiltin, Lifted, Lower, Plan
+from wasi_trio.component._planning import plan
 from wasi_trio.component._types import STRING, U8, U32, Future, Stream
 
 MEMORY = """

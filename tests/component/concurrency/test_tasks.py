@@ -14,8 +14,8 @@ from tests.component.concurrency.world import (
     never,
     wait_on,
 )
-from wasi_trio.component._definitions import StringEncoding
 from wasi_trio.component._errors import Trap
+from wasi_trio.component._sorts import StringEncoding
 from wasi_trio.component._types import STRING, U32, Borrow, FuncType, Own, ResourceType
 
 ASYNC = FuncType((), None, is_async=True)

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from tests.component.concurrency.world import EXIT, Guest, Host, Operation, World
-from wasi_trio.component._definitions import StringEncoding
 from wasi_trio.component._errors import HostError, Trap
 from wasi_trio.component._plan import AsyncBuiltin, Options
+from wasi_trio.component._sorts import StringEncoding
 from wasi_trio.component._types import ERROR_CONTEXT, F64, STRING, U8, U32, FuncType, Future, Stream, Tuple, ValType
 from wasi_trio.component._values import Err, Ok, Variant
 from wasi_trio.component.concurrency import HostFutureWriter, SharedFuture, core_signature, may_wait

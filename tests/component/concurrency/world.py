@@ -13,10 +13,10 @@ from types import GeneratorType
 from typing import Any
 
 from wasi_trio.component._context import Context
-from wasi_trio.component._definitions import Sort, StringEncoding
 from wasi_trio.component._errors import Trap
 from wasi_trio.component._handles import HandleTable
 from wasi_trio.component._plan import AsyncBuiltin, CoreExport, HostFunc, Lifted, Lower, Options
+from wasi_trio.component._sorts import Sort, StringEncoding
 from wasi_trio.component._types import FuncType, Future, ValType
 from wasi_trio.component.concurrency import (
     DEADLOCK,

@@ -16,6 +16,7 @@ from wasi_trio.component._values import Variant
 from wasi_trio.runtime._engine import Engine
 from wasi_trio.wasi.filesystem._opened import PIECE
 from wasi_trio.wasi.filesystem._preopens import Preopen
+from wasi_trio.wasi.filesystem._streams import ENTRIES
 from wasi_trio.wasi.filesystem._volumes import Volume
 from wasi_trio.wasi.p2._clocks import Datetime
 
@@ -145,6 +146,23 @@ async def test_a_name_that_is_not_utf_8(engine: Engine, version: str, tmp_path: 
         pytest.skip(f"no such file can be made: {error}")
     async with guest(engine, version, Preopen(tmp_path, "/")) as fs:
         assert await fs.entries(await fs.root()) == ([], "E:illegal-byte-sequence")
+
+
+async def test_the_entries_beside_a_name_that_is_not_utf_8(engine: Engine, tmp_path: Path) -> None:
+    """In 0.2, the failure concerns that entry alone."""
+    names = {f"{number:02}" for number in range(2 * ENTRIES)}
+    for name in names:
+        (tmp_path / name).touch()
+    try:
+        (tmp_path / os.fsdecode(b"\xff")).touch()
+    except OSError as error:  # the filesystem requires UTF-8 names
+        pytest.skip(f"no such file can be made: {error}")
+    async with guest(engine, "p2", Preopen(tmp_path, "/")) as fs:
+        stream = await fs.at("read-directory", await fs.root())
+        read = [await fs("directory-entry-stream-read-directory-entry", stream) for _ in range(len(names) + 3)]
+        assert read[-2:] == ["ok", "ok"]  # no entry
+        assert read.count("E:illegal-byte-sequence") == 1
+        assert {entry.name for entry in read if not isinstance(entry, str)} == names
 
 
 async def test_reading_and_writing_by_offset(engine: Engine, tree: Path) -> None:

@@ -9,9 +9,10 @@ import pytest
 import trio
 
 from wasi_trio.wasi.http._body import Body, BodyAborted
-from wasi_trio.wasi.http._client import Client, RequestOptions
+from wasi_trio.wasi.http._client import Client
 from wasi_trio.wasi.http._errors import HttpError
 from wasi_trio.wasi.http._messages import Request
+from wasi_trio.wasi.http._request_options import RequestOptions
 
 
 async def read_head(stream):

@@ -7,9 +7,9 @@ from http_origin import abortion, content, failure, read_all, read_head
 
 from wasi_trio.component._values import Variant
 from wasi_trio.wasi.http._body import Body, BodyClosed
-from wasi_trio.wasi.http._client import RequestOptions
 from wasi_trio.wasi.http._errors import HttpError
 from wasi_trio.wasi.http._messages import Request
+from wasi_trio.wasi.http._request_options import RequestOptions
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 

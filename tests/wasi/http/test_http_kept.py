@@ -15,9 +15,9 @@ from http_origin import abortion, content, failure, read_head
 from wasi_trio.component._values import Variant
 from wasi_trio.wasi._descriptors import GUESTS
 from wasi_trio.wasi.http._body import Body
-from wasi_trio.wasi.http._client import RequestOptions
 from wasi_trio.wasi.http._connection import Connection
 from wasi_trio.wasi.http._errors import HttpError
+from wasi_trio.wasi.http._request_options import RequestOptions
 
 
 @pytest.fixture

@@ -16,9 +16,9 @@ from wasi_trio.runtime._streams import FutureReader, StreamReader, make_future
 from wasi_trio.wasi._context import WasiContext, WasiOptions
 from wasi_trio.wasi.http import _messages as messages
 from wasi_trio.wasi.http._body import Body
-from wasi_trio.wasi.http._client import RequestOptions as Timeouts
 from wasi_trio.wasi.http._context import HttpOptions
 from wasi_trio.wasi.http._errors import HttpError
+from wasi_trio.wasi.http._request_options import RequestOptions as Timeouts
 from wasi_trio.wasi.p3 import INTERFACES
 from wasi_trio.wasi.p3._http import handler_interface, incoming_request, outgoing_response
 from wasi_trio.wasi.p3._http_types import RESULT

@@ -6,8 +6,8 @@ import pytest
 
 from wasi_trio.component._errors import Trap
 from wasi_trio.component._values import Err, Ok, Variant
-from wasi_trio.wasi.http._client import RequestOptions as Timeouts
 from wasi_trio.wasi.http._fields import FORBIDDEN, MAX_SIZE
+from wasi_trio.wasi.http._request_options import RequestOptions as Timeouts
 from wasi_trio.wasi.p3._http_fields import Fields
 from wasi_trio.wasi.p3._http_options import RequestOptions
 

@@ -233,16 +233,18 @@ def core_signature(
     return ((*core_params, "i32"), ()) if lowering else (core_params, ("i32",))
 
 
-def needs_lends(type_: FuncType) -> bool:
+def needs_lends(type_: FuncType, *, waits: bool = True) -> bool:
     """Return whether lifting this function's arguments must count the handles lent to the call.
 
     A guest that waits in a synchronous call cannot drop a handle lent to that call, unless the call also transfers
-    handles or leaves streams open. A call lowered with the ``async`` option must always count.
+    handles or leaves streams open. A call lowered with the ``async`` option must always count. The result is irrelevant
+    if the call never ``waits``, because the guest runs again only after it.
     """
     params = [t for _, t in type_.params]
     if not any(contains(t, Borrow) for t in params):
         return False
-    return type_.is_async or any(contains(t, (Own, Stream, Future)) for t in (*params, type_.result))
+    transfers = (*params, type_.result) if waits else params
+    return type_.is_async or any(contains(t, (Own, Stream, Future)) for t in transfers)
 
 
 #: The ``struct`` codes of numbers. All other types consist of these.

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 from wasi_trio.component._context import Context
-from wasi_trio.component._definitions import StringEncoding
 from wasi_trio.component._errors import Trap
+from wasi_trio.component._sorts import StringEncoding
 from wasi_trio.component._typed import converter, plain_cases
 from wasi_trio.component._types import (
     BOOL,

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 from wasi_trio.component._context import Context, Memory
-from wasi_trio.component._definitions import StringEncoding
 from wasi_trio.component._errors import Trap
+from wasi_trio.component._sorts import StringEncoding
 from wasi_trio.component._types import STRING
 from wasi_trio.component.abi._checks import mismatch
 from wasi_trio.component.abi._layout import MAX_BYTE_LENGTH

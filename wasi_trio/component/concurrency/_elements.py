@@ -7,9 +7,9 @@ from array import array
 from typing import Any
 
 from wasi_trio.component._context import Context
-from wasi_trio.component._definitions import StringEncoding
 from wasi_trio.component._errors import HostError, Trap
 from wasi_trio.component._handles import HandleTable
+from wasi_trio.component._sorts import StringEncoding
 from wasi_trio.component._types import U8, List, ValType
 from wasi_trio.component.abi import alignment, size, store_list
 from wasi_trio.component.abi._checks import as_buffer, as_integer, as_items

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from wasi_trio.component._definitions import Sort
 from wasi_trio.component._errors import MalformedComponent
 from wasi_trio.component._plan import CoreExport, CoreItem, InstantiateModule, Plan
 from wasi_trio.component._reader import Reader
+from wasi_trio.component._sorts import Sort
 from wasi_trio.component._wasm import sections
 from wasi_trio.component.merging._modules import (
     CUSTOM,

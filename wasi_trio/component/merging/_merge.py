@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from wasi_trio.component._core_types import skip_limits
-from wasi_trio.component._definitions import Sort
 from wasi_trio.component._errors import MalformedComponent
 from wasi_trio.component._plan import CoreExport, CoreInstance, CoreItem, InstantiateModule, Plan
 from wasi_trio.component._reader import Reader
+from wasi_trio.component._sorts import Sort
 from wasi_trio.component._wasm import name as encode_name
 from wasi_trio.component._wasm import read_unsigned, sections, unsigned
 from wasi_trio.component.merging._constants import constant

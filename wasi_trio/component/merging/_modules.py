@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from wasi_trio.component._core_types import skip_limits
-from wasi_trio.component._definitions import Sort
 from wasi_trio.component._plan import InstantiateModule
 from wasi_trio.component._reader import Reader
+from wasi_trio.component._sorts import Sort
 from wasi_trio.component._wasm import name as encode_name
 from wasi_trio.component._wasm import read_unsigned, section, unsigned
 

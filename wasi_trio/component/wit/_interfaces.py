@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import functools
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from wasi_trio.component._names import compatible, parse_import_name
@@ -84,18 +85,26 @@ class Wit:
         ``interface`` and ``function`` are the names in the component. ``resources`` maps each resource type that the
         component imports to its interface and name. The result is None if this WIT lacks the interface.
         """
-        found = self._find(interface)
-        if found is None:
-            return None
-        if function not in found.functions:
-            return f"{versioned(found.name, found.version)} has no such function"
+        return self.checker(resources)(interface, function, declared)
+
+    def checker(self, resources: Mapping[ResourceType, tuple[str, str]]) -> Callable[[str, str, FuncType], str | None]:
+        """Return ``check`` for a component with these resources. It looks up each interface once."""
+        find = functools.cache(self._find)
 
         def same(theirs: ResourceType, ours: ResourceType) -> bool:
             source, name = resources.get(theirs, ("", ""))
-            home = self._find(source)
+            home = find(source)
             return home is not None and home.types.get(name) is ours
 
-        return mismatch(declared, found.functions[function], same)
+        def check(interface: str, function: str, declared: FuncType) -> str | None:
+            found = find(interface)
+            if found is None:
+                return None
+            if function not in found.functions:
+                return f"{versioned(found.name, found.version)} has no such function"
+            return mismatch(declared, found.functions[function], same)
+
+        return check
 
 
 def versioned(name: str, version: str | None) -> str:

@@ -7,21 +7,18 @@ from typing import NamedTuple
 
 from wasi_trio.component._errors import ComponentError
 from wasi_trio.component._names import LABEL, SEMVER
+from wasi_trio.lazy import Pattern
 
-KEYWORDS = frozenset(
-    re.findall(
-        r"\w+",
-        """
-        as async bool borrow char constructor enum export f32 f64 flags from func future import include interface
-        list map option own package record resource result s16 s32 s64 s8 static stream string tuple type
-        u16 u32 u64 u8 use variant with world
-        """,
-    )
-)
+_KEYWORDS = """
+    as async bool borrow char constructor enum export f32 f64 flags from func future import include interface
+    list map option own package record resource result s16 s32 s64 s8 static stream string tuple type
+    u16 u32 u64 u8 use variant with world
+"""
+KEYWORDS = frozenset(_KEYWORDS.split())
 
 # A token includes the trivia before it, so each match is one token. Block comments may nest, which a regular expression
 # cannot match, so the start of a block comment is a separate token.
-_token = re.compile(
+_TOKEN = Pattern(
     rf"""(?:[ \t\r\n]++|//[^\n]*+)*+(?:
         (?P<id>%?{LABEL})(?![\w%-])
       | (?P<version>{SEMVER})
@@ -34,9 +31,9 @@ _token = re.compile(
     )""",
     re.VERBOSE | re.DOTALL,
 )
-_comment_edge = re.compile(r"/\*|\*/")
+_COMMENT_EDGE = Pattern(r"/\*|\*/")
 # Control characters, overrides of the text direction, and characters that Unicode has deprecated.
-_forbidden = re.compile(
+_FORBIDDEN = Pattern(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069"
     "\u0149\u0673\u0f77\u0f79\u17a3\u17a4\u17b4\u17b5\u206a-\u206f\u2329\u232a\U000e0001]"
 )
@@ -85,7 +82,7 @@ class Token(NamedTuple):
 def tokens(source: Source) -> list[Token]:
     """Return all tokens of a text. The last has the kind "end". Raises WitError if a character begins no token."""
     text = source.text
-    forbidden = _forbidden.search(text)
+    forbidden = _FORBIDDEN.search(text)
     if forbidden is not None:
         raise source.error(forbidden.start(), f"the character U+{ord(forbidden[0]):04X} is not allowed in WIT")
     found: list[Token] = []
@@ -97,7 +94,7 @@ def tokens(source: Source) -> list[Token]:
 
 def _collect(source: Source, start: int, found: list[Token]) -> int | None:
     """Collect tokens up to the end or to a block comment. Return None or the offset after the comment."""
-    for match in _token.finditer(source.text, start):
+    for match in _TOKEN.finditer(source.text, start):
         kind = match.lastgroup
         assert kind is not None  # every alternative is a group
         word, offset = match[kind], match.start(kind)
@@ -118,7 +115,7 @@ def _collect(source: Source, start: int, found: list[Token]) -> int | None:
 
 def _comment_end(source: Source, start: int) -> int:
     depth = 0
-    for edge in _comment_edge.finditer(source.text, start):
+    for edge in _COMMENT_EDGE.finditer(source.text, start):
         depth += 1 if edge[0] == "/*" else -1
         if depth == 0:
             return edge.end()

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from wasi_trio.component import _definitions as d
-from wasi_trio.component._definitions import Sort
 from wasi_trio.component._errors import Unsupported
-from wasi_trio.component._plan import MAX_DEPTH, Steps
+from wasi_trio.component._planning import MAX_DEPTH, Steps
 from wasi_trio.component._resolve import Scope
+from wasi_trio.component._sorts import Sort
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from wasi_trio.component import _definitions as d
-from wasi_trio.component._definitions import Sort
 from wasi_trio.component._errors import Unsupported
 from wasi_trio.component._names import FunctionKind, is_label, parse_function_name, parse_import_name
 from wasi_trio.component._resolve import Scope
+from wasi_trio.component._sorts import Sort
 from wasi_trio.component.wit._lexer import Source
 from wasi_trio.component.wit._outline import Func, Instance, Named, Plain, Resource, Type, outline
 from wasi_trio.component.wit._tree import (

@@ -11,7 +11,8 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 
-from wasi_trio.serve._config_file import VARIABLE, gather, read_config_file
+from wasi_trio.serve._config_file import gather, read_config_file
+from wasi_trio.serve.settings._setting import CONFIGURATION
 from wasi_trio.serve.settings._settings import Settings
 
 
@@ -23,7 +24,7 @@ def settings_under_asgi(environment: Mapping[str, str], arguments: Sequence[str]
 
 def config_path(environment: Mapping[str, str], arguments: Sequence[str]) -> str | None:
     """Return the file with the table ``[wasi_trio]``: the one in the environment, or else hypercorn's."""
-    return environment.get(VARIABLE) or hypercorn_file(arguments)
+    return environment.get(CONFIGURATION) or hypercorn_file(arguments)
 
 
 def is_hypercorn(arguments: Sequence[str]) -> bool:

@@ -8,6 +8,7 @@ import socket
 import ssl
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -16,11 +17,13 @@ from wasi_trio.component._account import Account, Budget
 from wasi_trio.serve.http._access_log import AccessLog
 from wasi_trio.serve.http._connection import Connection, Front, Phase
 from wasi_trio.serve.http._http1_connection import Http1Connection
-from wasi_trio.serve.http._http2_connection import Http2Connection
 from wasi_trio.serve.http._limits import ConnectionLimits
 from wasi_trio.serve.http._stream import HttpStream
 from wasi_trio.serve.http._transport import Stream
 from wasi_trio.serve.http._turns import Turns
+
+if TYPE_CHECKING:
+    from wasi_trio.serve.http._http2_connection import Http2Connection
 
 logger = get_logger("wasi_trio.serve")
 
@@ -31,6 +34,13 @@ _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
 _RETRY = 0.1
 #: The maximum number of connections accepted in one turn of the event loop, for each listener.
 MAX_AT_ONCE = 16
+
+
+def _http2() -> type[Http2Connection]:
+    # Imported late, because h2 takes time and memory, and few clients without TLS choose HTTP/2.
+    from wasi_trio.serve.http._http2_connection import Http2Connection
+
+    return Http2Connection
 
 
 class Server:
@@ -79,6 +89,8 @@ class Server:
         The sockets in ``secure`` use TLS with the context ``tls``. All sockets are closed at the end. Cancellation
         closes every connection.
         """
+        if secure:
+            _http2()  # Most clients with TLS choose HTTP/2, and the first one must not wait for the import.
         async with trio.open_nursery() as helpers:
             helpers.start_soon(self._front.turns.run)
             helpers.start_soon(self._check_timeouts)
@@ -185,11 +197,11 @@ class Server:
         is_http2 = isinstance(stream, trio.SSLStream) and stream.selected_alpn_protocol() == "h2"
         data = b""
         async with trio.open_nursery() as nursery:
-            connection: Connection = (Http2Connection if is_http2 else Http1Connection)(stream, self._front, nursery)
+            connection: Connection = (_http2() if is_http2 else Http1Connection)(stream, self._front, nursery)
             handed_over = await self._run(connection, data)
             if handed_over:
                 # The client began with the preface of HTTP/2, and has sent no HTTP/1 request.
-                await self._run(Http2Connection(stream, self._front, nursery), handed_over)
+                await self._run(_http2()(stream, self._front, nursery), handed_over)
             nursery.cancel_scope.cancel()
 
     async def _run(self, connection: Connection, data: bytes) -> bytes | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from wasi_trio.component._errors import LinkError
 from wasi_trio.component._plan import AsyncBuiltin
@@ -15,8 +15,9 @@ from wasi_trio.serve.pool._exchange import Exchange, GuestFailed
 from wasi_trio.wasi import p2, p3
 from wasi_trio.wasi._exports import find_exported, other_versions
 from wasi_trio.wasi.http._messages import Response
-from wasi_trio.wasi.p2._http_messages import IncomingRequest, ResponseOutparam
-from wasi_trio.wasi.p3._http import incoming_request
+
+if TYPE_CHECKING:
+    from wasi_trio.wasi.p2._http_messages import ResponseOutparam
 
 INCOMING_HANDLER = "wasi:http/incoming-handler"
 HANDLER = "wasi:http/handler"
@@ -36,9 +37,14 @@ class IncomingHandler:
     default_concurrent_count = 1
 
     def __init__(self, component: LinkedComponent) -> None:
+        # Imported late, because a component has only one of the two interfaces.
+        from wasi_trio.wasi.p2._http_messages import IncomingRequest, ResponseOutparam
+
         export = find_exported(component, INCOMING_HANDLER, "handle", p2.VERSION)
         assert export is not None
         self.export = export
+        self._request = IncomingRequest
+        self._outparam = ResponseOutparam
 
     async def call(self, instance: Instance, exchange: Exchange) -> None:
         """Run the guest's handler for one request. Return when the guest returns."""
@@ -51,7 +57,7 @@ class IncomingHandler:
                 exchange.fail(GuestFailed(f"the guest answered with the error {outcome}"), outcome)
 
         request = exchange.request
-        await instance.call_export(self.export, (IncomingRequest(request), ResponseOutparam(request.method, on_set)))
+        await instance.call_export(self.export, (self._request(request), self._outparam(request.method, on_set)))
 
 
 class ServiceHandler:
@@ -61,9 +67,12 @@ class ServiceHandler:
     default_concurrent_count = 16
 
     def __init__(self, component: LinkedComponent) -> None:
+        from wasi_trio.wasi.p3._http import incoming_request
+
         export = find_exported(component, HANDLER, "handle", p3.VERSION)
         assert isinstance(export, LiftedFunction)
         self.export = export
+        self._request = incoming_request
         #: Whether the guest can acknowledge a cancellation. Toolchains without support for it trap when cancelled.
         self.takes_cancellation = any(
             isinstance(canon, AsyncBuiltin) and canon.name == "task.cancel" and canon.part == export.part
@@ -74,7 +83,7 @@ class ServiceHandler:
         """Start the guest's handler for one request. ``on_done`` is called when it has returned or failed."""
         pump = instance.pump
         assert pump is not None
-        return pump.call(self.export, (incoming_request(exchange.request),), on_done, exchange.trace)
+        return pump.call(self.export, (self._request(exchange.request),), on_done, exchange.trace)
 
 
 def guest_calls(component: LinkedComponent) -> GuestCalls:

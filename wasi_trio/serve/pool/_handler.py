@@ -23,7 +23,6 @@ from wasi_trio.serve.pool._observer import Observer
 from wasi_trio.serve.pool._one_at_a_time import OneAtATime
 from wasi_trio.serve.pool._options import HandlerOptions
 from wasi_trio.serve.pool._outcomes import Retirement
-from wasi_trio.serve.pool._profiled import ProfiledWorker
 from wasi_trio.serve.pool._shortage import Shortage
 from wasi_trio.serve.pool._watchdog import Watchdog
 from wasi_trio.serve.pool._worker import Worker
@@ -88,7 +87,11 @@ class ProxyHandler:
         self.connections: Connections | None = None
         self._observer: Observer | None = None
         self._profiler = component.engine.profiler
-        self._worker = Worker if self._profiler is None else ProfiledWorker
+        self._worker = Worker
+        if self._profiler is not None:
+            from wasi_trio.serve.pool._profiled import ProfiledWorker  # imported late, because few servers profile
+
+            self._worker = ProfiledWorker
         self._workers: dict[Slot, Worker] = {}
         self._nursery_manager = trio.open_nursery()
         self._nursery: trio.Nursery | None = None

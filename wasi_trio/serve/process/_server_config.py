@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from wasi_trio.serve._config_file import VARIABLE, ConfigFile, gather, read_config_file
+from wasi_trio.serve._config_file import ConfigFile, gather, read_config_file
 from wasi_trio.serve._configuration import ProtocolOptions
 from wasi_trio.serve.routing._versions import RouteVersion, read_versions
-from wasi_trio.serve.settings._setting import Setting
+from wasi_trio.serve.settings._setting import CONFIGURATION, Setting
 from wasi_trio.serve.settings._settings import Settings
 from wasi_trio.serve.settings._table import SETTINGS
 
@@ -58,6 +58,6 @@ def read_server_config(
     given: Mapping[str, Any], environment: Mapping[str, str], config_file: str | None
 ) -> ServerConfig:
     """Combine the settings of all sources. Raise SettingError."""
-    path = config_file or environment.get(VARIABLE)
+    path = config_file or environment.get(CONFIGURATION)
     file = read_config_file(path) if path else None
     return ServerConfig(gather(given, environment, file), file, given, path)

@@ -10,6 +10,8 @@ from typing import Any
 PREFIX = "WASI_TRIO_"
 #: The name of the table in TOML.
 TABLE = "wasi_trio"
+#: The environment variable that names the configuration file.
+CONFIGURATION = f"{PREFIX}CONFIG"
 
 
 class SettingError(Exception):

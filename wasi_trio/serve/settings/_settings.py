@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from wasi_trio._texts import get_logger
 from wasi_trio.component._features import chosen
-from wasi_trio.serve.routing._declarations import RouteDeclaration, all_routes
 from wasi_trio.serve.settings._setting import SettingError
 from wasi_trio.serve.settings._table import BY_NAME, SETTINGS
 from wasi_trio.wasi._outbound import Outbound
@@ -17,6 +16,7 @@ from wasi_trio.wasi._state_arguments import StateArguments
 if TYPE_CHECKING:
     from wasi_trio.serve.pool._metrics import Metrics
     from wasi_trio.serve.pool._options import HandlerOptions
+    from wasi_trio.serve.routing._declarations import RouteDeclaration
     from wasi_trio.wasi._loading import EngineOptions
     from wasi_trio.wasi._state import State
     from wasi_trio.wasi._stdio import StdoutSink
@@ -82,6 +82,8 @@ class Settings:
     @property
     def routes(self) -> tuple[RouteDeclaration, ...]:
         """The routes. Without any, the components answer all requests as one route. Raises SettingError."""
+        from wasi_trio.serve.routing._declarations import all_routes
+
         try:
             return all_routes(self["route"], self["component"])
         except ValueError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -105,5 +104,7 @@ def _route(table: dict[str, Any], place: str, standalone: bool) -> RouteDeclarat
 
 
 def _suggestion(name: str) -> str:
+    import difflib  # imported late, because only an error needs it
+
     close = difflib.get_close_matches(name, BY_NAME, 1)
     return f", did you mean {close[0]}?" if close else ""

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from wasi_trio.serve.routing._declarations import parse_route
+from typing import TYPE_CHECKING
+
 from wasi_trio.serve.settings._setting import Setting
 from wasi_trio.wasi import _arguments as arguments
 from wasi_trio.wasi._arguments import or_none
 from wasi_trio.wasi._outbound import parse_entry
 from wasi_trio.wasi._state_arguments import parse_config_variable, parse_keyvalue, parse_switches
 from wasi_trio.wasi.registry._references import split_paths
+
+if TYPE_CHECKING:
+    from wasi_trio.serve.routing._declarations import RouteDeclaration
+
+
+def _route(text: str) -> RouteDeclaration:
+    # Imported late, because only a server has routes.
+    from wasi_trio.serve.routing._declarations import parse_route
+
+    return parse_route(text)
 
 
 def _off(text: str) -> bool:
@@ -28,7 +39,7 @@ SETTINGS = (
     ),
     Setting(
         "route",
-        parse_route,
+        _route,
         "Route requests for a host and a path prefix to other components. A FILE that ends with a slash is a folder of "
         "static files. May be repeated.",
         "HOST/PREFIX=FILE[,FILE]...",

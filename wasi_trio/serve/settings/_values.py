@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Any
 
 from wasi_trio.serve.settings._setting import Setting, SettingError
@@ -52,6 +51,8 @@ def _texts(setting: Setting, content: Any) -> list[str]:
         return ["true" if content else "false"]
     if isinstance(content, float):
         # The command line does not accept an exponent, as in 1e-05.
+        from decimal import Decimal  # imported late, because few settings are such numbers
+
         return [f"{Decimal(repr(content)):f}"]
     return [str(content)]
 

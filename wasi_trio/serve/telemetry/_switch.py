@@ -31,13 +31,17 @@ _NUMBERS: Final = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Batches:
     """The batches of spans. At most ``queue`` spans wait, each at most ``delay`` seconds. A batch holds ``size``."""
 
     queue: int = 2048
     size: int = 512
     delay: float = 5.0
+
+
+#: The batches by default.
+_BATCHES = Batches()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,7 @@ class Wanted:
     propagators: tuple[EntryPoint, ...] = ()
     #: Whether baggage is copied unchanged. No propagator parses it.
     baggage: bool = False
-    batches: Batches = Batches()
+    batches: Batches = _BATCHES
     #: The interval of metric exports, and the timeout of one, in seconds.
     interval: float = 60.0
     timeout: float = 30.0
@@ -90,8 +94,8 @@ def wanted(environment: Mapping[str, str]) -> Wanted:
 
 
 def _batches(environment: Mapping[str, str]) -> Batches:
-    queue = int(environment.get("OTEL_BSP_MAX_QUEUE_SIZE") or Batches.queue)
-    size = int(environment.get("OTEL_BSP_MAX_EXPORT_BATCH_SIZE") or min(Batches.size, queue))
+    queue = int(environment.get("OTEL_BSP_MAX_QUEUE_SIZE") or _BATCHES.queue)
+    size = int(environment.get("OTEL_BSP_MAX_EXPORT_BATCH_SIZE") or min(_BATCHES.size, queue))
     if size > queue:
         raise SettingError(f"OTEL_BSP_MAX_EXPORT_BATCH_SIZE: {size} exceeds OTEL_BSP_MAX_QUEUE_SIZE, which is {queue}")
     return Batches(queue, size, int(environment.get("OTEL_BSP_SCHEDULE_DELAY") or 5000) / 1000)

@@ -262,9 +262,14 @@ class Entries:
         self._found = []
 
     def take(self, limit: int) -> list[Entry]:
-        """Return at most ``limit`` entries that were read. Raises OSError after the entries that precede a failure."""
-        if not self._found and self._error is not None:
-            raise self._error.with_traceback(None)
+        """Return at most ``limit`` entries that were read. Raises OSError once, after the entries before a failure.
+
+        After a name that is not UTF-8, the other entries follow.
+        """
+        error = self._error
+        if not self._found and error is not None:
+            self._error = None
+            raise error.with_traceback(None)
         taken, self._found = self._found[:limit], self._found[limit:]
         return taken
 
@@ -285,7 +290,7 @@ class Entries:
         self._stream = stream
         self._found += entries
         self._error = error
-        if error is not None or len(entries) < ENTRIES:
+        if stream is None or (error is None and len(entries) < ENTRIES):
             self.ended = True
             self._stream = None
 
@@ -327,7 +332,7 @@ class _Stream:
                 break
 
 
-#: the result of a read: the stream to continue with, entries, and the error that ended the read
+#: the result of a read: the stream to continue with, if any, entries, and the error that ended the read
 _Batch: TypeAlias = tuple[_Stream | None, list[Entry], OSError | None]
 
 
@@ -338,7 +343,8 @@ def _read_entries(stream: _Stream | None, opened: Opened, sandbox: Sandbox, fd: 
             stream = _Stream(opened, fd)
         stream.read(entries)
     except OSError as error:
-        return None, entries, error.with_traceback(None)
+        may_continue = error.errno == errno.EILSEQ
+        return stream if may_continue else None, entries, error.with_traceback(None)
     return stream, entries, None
 
 

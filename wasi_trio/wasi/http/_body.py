@@ -353,13 +353,14 @@ class Body:
     def take_view(self, max_bytes: int) -> bytes | memoryview:
         """Take bytes like ``take``, but possibly as a view of a written piece."""
         chunks = self._chunks
-        if chunks and type(chunks[0]) is not bytearray and len(chunks[0]) >= max_bytes > 0:
+        size = min(max_bytes, self.buffered)
+        if size > 0 and type(chunks[0]) is not bytearray and len(chunks[0]) >= size:
             view = memoryview(chunks.popleft())
-            if len(view) > max_bytes:
-                chunks.appendleft(view[max_bytes:])
-            self.buffered -= max_bytes
+            if len(view) > size:
+                chunks.appendleft(view[size:])
+            self.buffered -= size
             self._on_taken()
-            return view[:max_bytes]
+            return view[:size]
         return self.take(max_bytes)
 
     def take_pieces(self) -> list[Piece]:

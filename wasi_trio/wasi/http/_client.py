@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeAlias, cast
@@ -12,14 +11,13 @@ import h11
 import trio
 
 from wasi_trio.wasi._descriptors import GUESTS
-from wasi_trio.wasi._outbound import Outbound
 from wasi_trio.wasi.http._body import Body, BodyAborted, BodyClosed
 from wasi_trio.wasi.http._connect import AllowAddress, connect, default_tls_context, from_os_error
 from wasi_trio.wasi.http._connection import Connection
-from wasi_trio.wasi.http._connections import Connections
 from wasi_trio.wasi.http._errors import HttpError
 from wasi_trio.wasi.http._messages import Request, Response
 from wasi_trio.wasi.http._request_head import IDEMPOTENT, is_repeatable, request_head
+from wasi_trio.wasi.http._request_options import RequestOptions
 from wasi_trio.wasi.http._uri import destination
 
 #: maximum content, in bytes, that is sent before the client waits for the response; an idle socket buffers as much
@@ -28,29 +26,7 @@ _SMALL = 8 << 10
 _CHECKPOINT_INTERVAL = 64
 
 
-@dataclass(slots=True)
-class RequestOptions:
-    """The timeouts of one request, in seconds. None selects the client's default."""
-
-    connect_timeout: float | None = None
-    first_byte_timeout: float | None = None
-    between_bytes_timeout: float | None = None
-    #: The allow-list for the addresses of the host. Its names were checked before.
-    outbound: Outbound | None = None
-    #: the pool of connections; without it, the request opens a new one
-    connections: Connections | None = None
-
-    @classmethod
-    def from_nanoseconds(cls, connect: int | None, first_byte: int | None, between_bytes: int | None) -> RequestOptions:
-        """Convert the timeouts from a guest."""
-        given = (connect, first_byte, between_bytes)
-        to_connect, to_first_byte, to_next = (None if duration is None else duration / 1e9 for duration in given)
-        return cls(to_connect, to_first_byte, to_next)
-
-
 Headers: TypeAlias = list[tuple[str, bytes]]
-#: the function that answers outgoing requests: ``Client.send`` or a replacement
-Send: TypeAlias = Callable[[Request, RequestOptions, trio.Nursery], Awaitable[Response]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +62,10 @@ class Client:
             request.body.close(error)
             raise
         return await exchange.begin(nursery)
+
+
+#: the client of applications whose options name no other
+DEFAULT_CLIENT = Client()
 
 
 class _Exchange:

@@ -11,17 +11,21 @@ import threading
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import trio
 
+from wasi_trio.lazy import Pattern
 from wasi_trio.wasi._descriptors import GUESTS
-from wasi_trio.wasi.http._connect import AllowAddress, Connected
-from wasi_trio.wasi.http._connection import Connection
+
+if TYPE_CHECKING:
+    from wasi_trio.wasi.http._connect import AllowAddress, Connected
+    from wasi_trio.wasi.http._connection import Connection
 
 #: seconds between two inspections of idle connections
 INTERVAL = 1.0
 
-_match_timeout = re.compile(rb"(?:.*,)?[ \t]*timeout[ \t]*=[ \t]*\"?([0-9]{1,9})\b", re.IGNORECASE).match
+_TIMEOUT = Pattern(rb"(?:.*,)?[ \t]*timeout[ \t]*=[ \t]*\"?([0-9]{1,9})\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,9 @@ class Connections:
 
     def adopt(self, connected: Connected, key: Hashable, max_head: int) -> Connection:
         """Return a new connection, which already counts as a descriptor of guests."""
+        # Imported late, because it loads h11.
+        from wasi_trio.wasi.http._connection import Connection
+
         self.open += 1
         self.opened += 1
         return Connection(connected, key, max_head, self._on_closed)
@@ -179,7 +186,7 @@ def _announced_timeout(headers: list[tuple[str, bytes]]) -> float:
     """Return half of the idle time that the server announces, because the server's clock starts earlier."""
     for name, value in headers:
         if name.lower() == "keep-alive":
-            match = _match_timeout(value)
+            match = _TIMEOUT.match(value)
             if match is not None:
                 return int(match[1]) / 2
     return float("inf")

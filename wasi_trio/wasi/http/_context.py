@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+import trio
+
 from wasi_trio.wasi._outbound import Outbound
-from wasi_trio.wasi.http._client import Client, Send
 from wasi_trio.wasi.http._connections import Connections, KeepAlive
-from wasi_trio.wasi.http._messages import Request
+from wasi_trio.wasi.http._messages import Request, Response
+from wasi_trio.wasi.http._request_options import RequestOptions, Send
 
 
-def _network() -> Send:
-    return Client().send
+def _send(request: Request, options: RequestOptions, nursery: trio.Nursery) -> Awaitable[Response]:
+    """Send a request over the network."""
+    # Imported late, because few guests send requests, and the client loads h11.
+    from wasi_trio.wasi.http._client import DEFAULT_CLIENT
+
+    return DEFAULT_CLIENT.send(request, options, nursery)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +33,7 @@ class HttpOptions:
     instance; each counts until its response has ended. ``keep_alive`` limits the kept connections of the application.
     """
 
-    send: Send = field(default_factory=_network)
+    send: Send = _send
     allow: Callable[[Request], bool] | None = None
     max_outgoing: int = 128
     keep_alive: KeepAlive = field(default_factory=KeepAlive)

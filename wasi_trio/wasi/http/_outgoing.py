@@ -10,10 +10,10 @@ from wasi_trio._texts import get_logger
 from wasi_trio.runtime._containment import split
 from wasi_trio.runtime._origins import ORIGIN, Sent
 from wasi_trio.wasi._outbound import Outbound, plain_address
-from wasi_trio.wasi.http._client import RequestOptions
 from wasi_trio.wasi.http._context import HttpContext
 from wasi_trio.wasi.http._errors import HttpError
 from wasi_trio.wasi.http._messages import Request, Response
+from wasi_trio.wasi.http._request_options import RequestOptions
 from wasi_trio.wasi.http._uri import destination
 
 log = get_logger("wasi_trio")

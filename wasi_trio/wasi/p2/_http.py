@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from wasi_trio.component._values import Err, Ok, Variant
-from wasi_trio.wasi.http._client import RequestOptions as Timeouts
 from wasi_trio.wasi.http._errors import HttpError
 from wasi_trio.wasi.http._outgoing import start
+from wasi_trio.wasi.http._request_options import RequestOptions as Timeouts
 from wasi_trio.wasi.p2 import _http_bodies as http_bodies
 from wasi_trio.wasi.p2 import _http_messages as http_messages
 from wasi_trio.wasi.p2._http_fields import Fields

@@ -60,10 +60,10 @@ class IncomingBodyStream(InputStream):
         self.owner = owner
         self.body = owner.body
 
-    def _take(self, limit: int) -> bytes | None:
+    def _take(self, limit: int) -> bytes | memoryview | None:
         body = self.body
         if body.available():
-            return body.take(limit)
+            return body.take_view(limit)
         if not body.ended:
             return b""
         if body.error is not None:

@@ -10,12 +10,12 @@ from wasi_trio.component._account import Account
 from wasi_trio.component._errors import Trap
 from wasi_trio.component._values import Err, Ok, Variant
 from wasi_trio.wasi.http._body import Body
-from wasi_trio.wasi.http._client import RequestOptions as Timeouts
 from wasi_trio.wasi.http._errors import HttpError
 from wasi_trio.wasi.http._fields import FieldError
 from wasi_trio.wasi.http._lengths import ContentLength, may_have_content, response_headers
 from wasi_trio.wasi.http._messages import Request, Response
 from wasi_trio.wasi.http._outgoing import PendingResponse
+from wasi_trio.wasi.http._request_options import RequestOptions as Timeouts
 from wasi_trio.wasi.http._target import RequestTarget, method_text, method_variant, scheme_text, scheme_variant
 from wasi_trio.wasi.http._uri import destination
 from wasi_trio.wasi.p2._http_bodies import IncomingBody, OutgoingBody

@@ -108,7 +108,7 @@ class InputStream(ABC):
         self._closed = False
 
     @abstractmethod
-    def _take(self, limit: int) -> bytes | None:
+    def _take(self, limit: int) -> bytes | memoryview | None:
         """Return at most ``limit`` (possibly 0) available bytes, empty if none are available, or None at the end."""
 
     @abstractmethod
@@ -119,7 +119,7 @@ class InputStream(ABC):
     async def _wait(self) -> None:
         """Wait until ``_ready`` may have become true."""
 
-    def read(self, len: int) -> Ok[bytes] | Err[StreamError]:
+    def read(self, len: int) -> Ok[bytes | memoryview] | Err[StreamError]:
         if self._closed:
             return closed()
         try:
@@ -132,7 +132,7 @@ class InputStream(ABC):
             return closed()
         return Ok(data)
 
-    async def blocking_read(self, len: int) -> Ok[bytes] | Err[StreamError]:
+    async def blocking_read(self, len: int) -> Ok[bytes | memoryview] | Err[StreamError]:
         """Wait for data and return it. Cancellation loses no data."""
         if len == 0:
             await self._until_ready()
@@ -294,7 +294,7 @@ class OutputStream(ABC):
         data = src.read(len)
         if isinstance(data, Err):
             return data
-        outcome = self.write(data.value)
+        outcome = self.write(bytes(data.value))
         return outcome if isinstance(outcome, Err) else _size(data)
 
     async def blocking_splice(self, src: InputStream, len: int) -> Ok[int] | Err[StreamError]:
@@ -449,5 +449,5 @@ async def _wait_for_first(pollables: Collection[Pollable]) -> None:
         raise failures[0]
 
 
-def _size(outcome: Ok[bytes] | Err[StreamError]) -> Ok[int] | Err[StreamError]:
+def _size(outcome: Ok[bytes | memoryview] | Err[StreamError]) -> Ok[int] | Err[StreamError]:
     return outcome if isinstance(outcome, Err) else Ok(len(outcome.value))

@@ -14,10 +14,10 @@ from wasi_trio.component._values import Err, Ok, Variant
 from wasi_trio.component.concurrency._futures import SharedFuture
 from wasi_trio.component.concurrency._streams import SharedStream
 from wasi_trio.wasi.http import _messages as messages
-from wasi_trio.wasi.http._client import RequestOptions as Timeouts
 from wasi_trio.wasi.http._errors import HttpError
 from wasi_trio.wasi.http._fields import FieldError
 from wasi_trio.wasi.http._lengths import ContentLength, may_have_content, response_headers
+from wasi_trio.wasi.http._request_options import RequestOptions as Timeouts
 from wasi_trio.wasi.http._target import RequestTarget, method_text, method_variant, scheme_text, scheme_variant
 from wasi_trio.wasi.http._uri import destination
 from wasi_trio.wasi.p3._http_bodies import Contents, GuestContents, HostContents

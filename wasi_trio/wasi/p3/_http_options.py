@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from wasi_trio.component._values import Err, Ok, Variant
-from wasi_trio.wasi.http._client import RequestOptions as Timeouts
+from wasi_trio.wasi.http._request_options import RequestOptions as Timeouts
 
 _DONE: Ok[None] = Ok(None)
 _IMMUTABLE = Err(Variant("immutable"))

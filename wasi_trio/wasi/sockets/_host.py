@@ -140,7 +140,7 @@ class HostTcp(_HostTransport, TcpTransport):
 
     def __init__(self, network: HostNetwork, family: Family, sock: socket.socket, peer: Any = None) -> None:
         super().__init__(network, family, sock)
-        #: the system's address of the other end
+        #: the system's address of the other end; it may be empty if that had already left
         self._peer = peer
 
     def remote_address(self) -> Address:
@@ -148,7 +148,7 @@ class HostTcp(_HostTransport, TcpTransport):
             return super().remote_address()
         except OSError:
             # The system forgets the other end when the connection has ended. Guests still ask for it, to log it.
-            if self._peer is None:
+            if not self._peer:
                 raise
             return Address.of_system(self._peer)
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 import socket
 
+from wasi_trio.lazy import Pattern
 from wasi_trio.wasi.sockets._errors import Code, SocketError
 
 #: maximum characters of a host name
 LONGEST = 1024
 
-_forbidden = re.compile(r"[\x00-\x20#%/:<>?@\[\\\]^|\x7f]").search
-_number = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*").fullmatch
-_address = re.compile(r"[0-9a-fA-FxX.]+").fullmatch
+_FORBIDDEN = Pattern(r"[\x00-\x20#%/:<>?@\[\\\]^|\x7f]")
+_NUMBER = Pattern(r"[0-9]+|0[xX][0-9a-fA-F]*")
+_ADDRESS = Pattern(r"[0-9a-fA-FxX.]+")
 
 
 def parse_host(text: str) -> tuple[str | None, str]:
@@ -32,11 +32,11 @@ def parse_host(text: str) -> tuple[str | None, str]:
         return str(ip.ipv4_mapped or ip), text
     name = _to_ascii(text)
     last = name.removesuffix(".").rpartition(".")[2]
-    if _number(last) is None:
+    if _NUMBER.fullmatch(last) is None:
         return None, name
     # A name with a numeric last label is an IPv4 address, perhaps in an old notation: 127.1, 0x7f.1, 2130706433.
     try:
-        if _address(name) is not None:
+        if _ADDRESS.fullmatch(name) is not None:
             return socket.inet_ntoa(socket.inet_aton(name.removesuffix("."))), name
     except OSError:
         pass
@@ -49,7 +49,7 @@ def _to_ascii(text: str) -> str:
     except UnicodeError:
         raise _invalid() from None
     labels = name.removesuffix(".").split(".")
-    if _forbidden(name) or len(name) > 253 or not all(0 < len(label) <= 63 for label in labels):
+    if _FORBIDDEN.search(name) or len(name) > 253 or not all(0 < len(label) <= 63 for label in labels):
         raise _invalid()
     for label in labels:
         if label.startswith("xn--"):
