@@ -127,6 +127,7 @@ async def test_a_swap_under_load_loses_nothing(tmp_path: Path, name: str) -> Non
                 await says(server, RELOADED, number)
                 # The new version answers requests that were sent after a swap.
                 assert (await ask(server, "/")).body == greeting(number)
+            await running.more(9)  # each of 8 clients may still await an answer of the old version
         assert set(running.bodies) == {greeting(number) for number in range(5)}
         handlers = await only_the_new(server)
         assert handlers[0]["generation"] == 5

@@ -7,9 +7,13 @@ from typing import Any
 import pytest
 import trio
 
+from tests.guests import wat
 from tests.runtime.compositions import MEMORY
 from tests.runtime.conftest import Start
 from wasi_trio.component._errors import Trap
+from wasi_trio.runtime._component import Component
+from wasi_trio.runtime._engine import Engine
+from wasi_trio.wasi._imports import link_wasi
 
 COUNTER = """
   (core module $Counter
@@ -377,3 +381,12 @@ async def test_a_start_function_that_is_cancelled_leaves_nothing(start: Start) -
                 await trio.lowlevel.checkpoint()
             scope.cancel()
     assert scope.cancelled_caught
+
+
+async def test_components_of_two_engines_in_one_process() -> None:
+    """wasmtime aborts if engines share the type of a host function."""
+    code = wat.load("hello")
+    with Engine() as one, Engine() as other:
+        for engine in (one, other):
+            linked = link_wasi(Component.compile(engine, code))
+            assert linked.find_export("wasi:http/incoming-handler@0.2.0", "handle") is not None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import functools
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -31,8 +30,8 @@ def _define_callback(
         raise LinkError(ffi.take_error(error))
 
 
-@functools.lru_cache(maxsize=256)
 def _func_type(params: tuple[str, ...], results: tuple[str, ...]) -> wasmtime.FuncType:
+    """Return a new type. wasmtime registers it with the first engine that uses it, and aborts if another one does."""
     kinds = {
         "i32": wasmtime.ValType.i32,
         "i64": wasmtime.ValType.i64,
