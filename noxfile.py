@@ -27,13 +27,13 @@ def tests(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 @nox.parametrize("version", ["3.14", "3.15"], ids=["3.14", "3.15"])
 def debian(session: nox.Session, version: str) -> None:
-    """The test suite with a Python of Debian's unstable suite, in a chroot; ``-- --help`` lists the options."""
+    """Run the test suite with a Python of Debian's unstable suite, in a chroot; ``-- --help`` lists the options."""
     session.run(sys.executable, "-m", "tests.debian", version, *session.posargs)
 
 
 @nox.session(python=PYTHONS[0])
 def lowest(session: nox.Session) -> None:
-    """The core's tests with the lowest release of each dependency that pyproject.toml admits."""
+    """Run the core's tests with the lowest release of each dependency that pyproject.toml admits."""
     session.install("uv")
     session.run("uv", "pip", "install", "--resolution", "lowest-direct", "-e", ".[test]")
     core = session.posargs or ("tests/component", "tests/runtime", "tests/wasi", "tests/testing")
@@ -42,7 +42,7 @@ def lowest(session: nox.Session) -> None:
 
 @nox.session
 def compiled(session: nox.Session) -> None:
-    """The test suite on the compiled wheel, which is built first; arguments after -- go to pytest."""
+    """Build the compiled wheel and run the test suite on it; arguments after -- go to pytest."""
     folder = Path(session.create_tmp()).resolve()
     wheels, tree = folder / "wheels", folder / "tree"
     for old in (wheels, tree):

@@ -37,7 +37,7 @@ class Server:
         return f"http://127.0.0.1:{self.port}"
 
     def resident(self) -> float:
-        """The resident memory of the process in MB."""
+        """Return the resident memory of the process in MB."""
         return resident(self.pid)
 
     def metric(self, name: str) -> float:
@@ -83,7 +83,7 @@ class Server:
         raise RuntimeError(f"{self._process.args!r} did not reach the expected state: {self._output.read()}")
 
     def processor_time(self) -> float:
-        """The processor time of the server in seconds, or nan if the system's resolution is too coarse."""
+        """Return the processor time of the server in seconds, or nan if the system's resolution is too coarse."""
         try:
             fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         except OSError:
@@ -183,22 +183,22 @@ def ours(component: Path, *options: str, environment: Mapping[str, str] | None =
 
 
 def collector() -> Any:
-    """An OpenTelemetry collector that discards its input."""
+    """Run an OpenTelemetry collector that discards its input."""
     return running([sys.executable, "-m", "benchmarks.collector"])
 
 
 def bare() -> Any:
-    """hypercorn with a trivial application."""
+    """Run hypercorn with a trivial application."""
     return running([sys.executable, "-m", "benchmarks.bare"])
 
 
 def upstream() -> Any:
-    """The server that guests send requests to."""
+    """Run the server that guests send requests to."""
     return running([sys.executable, "-m", "benchmarks.upstream"])
 
 
 def floor() -> Any:
-    """A fixed response with trio and httptools."""
+    """Run a server with trio and httptools that sends a fixed response."""
     return running([sys.executable, "-m", "benchmarks.floor"])
 
 

@@ -1,4 +1,4 @@
-"""What holds for all tests."""
+"""Settings for all tests."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import signal
 
 from hypothesis import settings
 
-# How long an example takes says something of the machine and of what else it does.
+# The duration of an example depends on the machine and its load.
 settings.register_profile("wasi_trio", deadline=None)
 settings.load_profile("wasi_trio")
 
-# What is started in the background, or by nohup, has these ignored, as would have all that the tests start.
+# A shell starts background jobs, and nohup its command, with these signals ignored. Child processes would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:

@@ -1,4 +1,4 @@
-"""That the benchmarks run; what they measure is for people to read."""
+"""The benchmarks run. Tests assert none of their figures."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_the_load():
         for with_length in (True, False):
             assert post(server.port, "/echo", size, with_length)["bytes"] == size
         with pytest.raises(BadAnswer, match="other bytes than were sent"):
-            # hello, whatever is posted
+            # The server answers "hello" to any content.
             post(server.port, "/", size, True)
 
 

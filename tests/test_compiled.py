@@ -25,7 +25,7 @@ MODULES: list[str] = HOOK["custom"]["modules"]
 
 
 def source(module: str) -> ast.Module:
-    """The source of a module: it is beside the extension module in the wheel, too."""
+    """Return the source of a module, which the wheel has beside the extension module."""
     spec = importlib.util.find_spec(module)
     assert spec is not None and spec.origin is not None
     folder, name = Path(spec.origin).parent, module.rpartition(".")[2]
@@ -44,7 +44,7 @@ def test_the_list_is_in_order() -> None:
 
 
 def twice_evaluated(tree: ast.AST) -> Iterator[int]:
-    """Lines of slices with a call as a bound: of memoryviews mypyc evaluates it twice."""
+    """Yield the lines of slices with a call as a bound. mypyc evaluates it twice for a memoryview."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Slice):
             bounds = [bound for bound in (node.lower, node.upper) if bound is not None]
@@ -53,14 +53,14 @@ def twice_evaluated(tree: ast.AST) -> Iterator[int]:
 
 
 def deleted(tree: ast.AST) -> Iterator[int]:
-    """Lines that delete an attribute: mypyc refuses most."""
+    """Yield the lines that delete an attribute. mypyc refuses most of them."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Delete):
             yield from (target.lineno for target in node.targets if isinstance(target, ast.Attribute))
 
 
 def functions_of_methods(tree: ast.AST) -> Iterator[int]:
-    """Lines of functions and lambdas in methods: compiled, each call of the method leaves a cycle."""
+    """Yield the lines of functions and lambdas in methods. Each call of the compiled method leaves a cycle."""
     for class_ in ast.walk(tree):
         if not isinstance(class_, ast.ClassDef):
             continue
@@ -72,7 +72,7 @@ def functions_of_methods(tree: ast.AST) -> Iterator[int]:
 
 
 def yields_in_blocks(tree: ast.AST) -> Iterator[int]:
-    """Lines of yields in blocks that must end: compiled, these do not end if the generator is dropped."""
+    """Yield the lines of yields in blocks that must end. Dropping a compiled generator does not end them."""
     for block in ast.walk(tree):
         if isinstance(block, ast.With | ast.AsyncWith) or (isinstance(block, ast.Try) and block.finalbody):
             for node in ast.walk(block):
@@ -104,7 +104,7 @@ def test_faults_are_found(fault: object, text: str) -> None:
 
 
 def test_what_extends_a_compiled_class_is_compiled() -> None:
-    """Whatever else did could be defined, and not be made."""
+    """Python can define other subclasses of a compiled class, but cannot create their objects."""
     everything = [module.name for module in pkgutil.walk_packages(wasi_trio.__path__, "wasi_trio.")]
     wrong = {
         f"{class_.__module__}.{class_.__qualname__}"

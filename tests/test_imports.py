@@ -1,4 +1,4 @@
-"""Imports go downward, those for type checkers alone included, and no modules import one another in a circle."""
+"""Imports go downward, including imports for type checkers. No modules import one another in a circle."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ FACES = [name for name, path in FILES.items() if path.name == "__init__.py" and 
 
 
 def place(module: str) -> str:
-    """The entry of the table that a module belongs to: the longest that it is, or is in."""
+    """Return a module's entry in the table: its own, or else that of the innermost package with an entry."""
     name = module.removeprefix("wasi_trio").removeprefix(".") or "__init__"
     while name not in FLOOR_OF:
         assert name, f"{module} has no place among the floors"

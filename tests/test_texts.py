@@ -1,4 +1,4 @@
-"""Texts of guests, components and clients, wherever they are shown."""
+"""Display of texts from guests, components and clients."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from wasi_trio.wasi._stdio import LinePrefixSink, TerminalSink
 from wasi_trio.wasi.http._errors import HttpError
 
 FORGED = "ERROR wasi_trio.serve: forged"
-#: what a terminal would obey, and what would end a line
+#: A text that controls a terminal and ends a line.
 WILD = f"\x1b[31mred\x9b1m\n{FORGED}\r\u202e\x00"
-#: the same as a name in WebAssembly's text
+#: The same text as a name in WebAssembly's text format.
 WILD_NAME = f"\\1b[31mred\\c2\\9b1m\\0a{FORGED}\\0d\\e2\\80\\ae\\00"
 
 
 def tame(text: str) -> bool:
-    """Whether nothing in it steers a terminal, and no line is the guest's."""
+    """Return whether the text does not control a terminal, and has no line of the guest."""
     return all(c.isprintable() or c == "\n" for c in text) and not any(
         line.startswith(FORGED) for line in text.split("\n")
     )
@@ -69,7 +69,7 @@ def test_of_a_text_with_lines_only_the_first_begins_at_the_margin() -> None:
 
 @pytest.fixture
 def written() -> Iterator[Callable[[], str]]:
-    """What the loggers write by a handler and a formatter of the user's."""
+    """The log of the package, by a user's handler and formatter."""
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
@@ -112,7 +112,7 @@ def test_an_error_code_with_a_text_of_a_guests() -> None:
 
 
 def trapping(name: str) -> bytes:
-    """A guest that traps in a function of this name."""
+    """Return a guest that traps in a function of this name."""
     text = wat.source("trap")
     assert '(func (export "handle")' in text
     text = text.replace('(func (export "handle")', f'(func (@name "{name}") (export "handle")')
@@ -200,7 +200,7 @@ def test_inspect_at_a_terminal_and_to_a_pipe(wild: str) -> None:
     assert "\u202e" not in output
 
 
-# ---- what guests print -----------------------------------------------------------------------------------
+# ---- output of guests ------------------------------------------------------------------------------------
 
 
 def read(descriptor: int) -> bytes:
@@ -236,7 +236,7 @@ def test_elsewhere_the_bytes_stay(pipe: tuple[int, int]) -> None:
 async def test_an_output_that_can_not_be_written_for_a_while(
     pipe: tuple[int, int], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """/dev/full has no space left."""
+    """Writing to /dev/full fails, because it has no space."""
     reader, writer = pipe
     caplog.set_level(logging.WARNING)
     descriptor = os.open("/dev/full", os.O_WRONLY)

@@ -1,4 +1,4 @@
-"""That the monitor of turns finds the long one, and says which task it was in."""
+"""The monitor of turns finds the longest turn and its task."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.turns import KEPT, Turns, watched
 
 
 async def hold_up(seconds: float) -> None:
-    time.sleep(seconds)  # noqa: ASYNC251  that the loop stands still is the point
+    time.sleep(seconds)  # noqa: ASYNC251  the test requires a loop that stands still
 
 
 async def test_the_longest_turn_is_found_with_its_task() -> None:

@@ -1,11 +1,11 @@
 """A monitor of the event loop's turns: their durations, and the work in the longest of them.
 
-In one turn trio steps every task that is ready, and only then looks at sockets and deadlines again. So the length of
-the longest turn bounds how late anything else is.
+In one turn trio steps all tasks that are ready, and then looks at sockets and deadlines again. So the longest turn
+limits the delay of all other work.
 
-The figures are for people, for ``nox -s attack`` (where limits are held) and for benchmarks. They depend on the machine
-and on what else it does, so a test of the suite asserts none of them, or only with very wide room. ``processor`` says
-less than ``seconds`` where the loop waits for the interpreter's lock, and is the steadier of the two on a busy machine.
+The figures are for people, for ``nox -s attack``, which enforces limits, and for benchmarks. They depend on the machine
+and its load, so tests of the suite assert none of them, or only with a wide margin. ``processor`` does not include
+waits for the interpreter's lock. It is steadier than ``seconds`` on a busy machine.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from dataclasses import dataclass
 
 import trio
 
-#: the longest turns of which the steps are kept
+#: Maximum number of turns, the longest ones, whose steps are kept.
 KEPT = 5
-#: the longest steps of a turn that are told
+#: Maximum number of steps, the longest ones, in the description of a turn.
 STEPS = 5
 
 
@@ -42,10 +42,10 @@ class Turn:
 
 
 class Turns(trio.abc.Instrument):
-    """Measures the turns of a loop that it is an instrument of: from the end of one wait for I/O to the next.
+    """An instrument that measures the turns of its loop: from the end of one wait for I/O to the next.
 
-    ``count`` are those measured, ``late`` those of them that took longer than ``limit`` seconds, and ``longest`` the
-    longest, in falling order. Work in progress at a call of ``reset`` counts as begun then.
+    ``count`` is the number of turns, ``late`` the number of those longer than ``limit`` seconds. ``longest`` are the
+    longest turns in descending order. Work in progress at a call of ``reset`` counts from there.
     """
 
     def __init__(self, limit: float = 0.050) -> None:
@@ -68,7 +68,7 @@ class Turns(trio.abc.Instrument):
 
     @property
     def seconds(self) -> float:
-        """The seconds of the longest turn, or 0 without turns."""
+        """The duration of the longest turn in seconds, or 0 without turns."""
         return max((turn.seconds for turn in self._heap), default=0.0)
 
     @property
@@ -80,7 +80,7 @@ class Turns(trio.abc.Instrument):
         lines = [f"{self.count} turns, {self.late} of them over {1e3 * self.limit:.0f} ms"]
         return "\n".join([*lines, *(f"  {turn}" for turn in self.longest)])
 
-    # ---- what trio calls ---------------------------------------------------------------------------------
+    # ---- calls by trio -----------------------------------------------------------------------------------
 
     def after_io_wait(self, timeout: float) -> None:
         self._begun = time.perf_counter()
@@ -90,7 +90,7 @@ class Turns(trio.abc.Instrument):
         self._stepping = time.perf_counter()
 
     def after_task_step(self, task: trio.lowlevel.Task) -> None:
-        # The name alone: a task that were kept would keep all that it has.
+        # A reference to the task would keep all of its objects alive.
         self._steps.append((time.perf_counter() - self._stepping, task.name))
 
     def before_io_wait(self, timeout: float) -> None:
@@ -108,7 +108,7 @@ class Turns(trio.abc.Instrument):
 
 @contextmanager
 def watched(limit: float = 0.050) -> Iterator[Turns]:
-    """Measure the turns of the running loop inside the block. The first turn counts from the block's begin."""
+    """Measure the turns of the running loop inside the block. The first turn begins with the block."""
     turns = Turns(limit)
     trio.lowlevel.add_instrument(turns)
     try:

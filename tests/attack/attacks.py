@@ -89,7 +89,7 @@ SPINNING = {"request-timeout": f"{DEADLINE:g}s"}
 
 
 async def _spin(arena: Arena, path: str) -> list[Figure]:
-    """A hundred clients, each of which sends its next request after a response."""
+    """Run a hundred clients, each of which sends its next request after a response."""
     return lateness(await arena.crowd(arena.scaled(100), path=path, rounds=arena.scaled(10, at_least=2)), DEADLINE)
 
 
@@ -139,7 +139,7 @@ async def same_component(arena: Arena) -> list[Figure]:
 
 
 def work() -> dict[str, object]:
-    """The host functions of the guests host_call and p3_host_call."""
+    """Return the host functions of the guests host_call and p3_host_call."""
     return {"acme:host/work": Work()}
 
 

@@ -52,7 +52,7 @@ def assembled(name: str) -> bytes:
 
 @asynccontextmanager
 async def running(component: bytes, imports: Imports | None = None) -> AsyncIterator[Instance]:
-    """An instance, with a task for its guest code if it needs one."""
+    """Run an instance, with a task for its guest code if it needs one."""
     with Engine() as engine:
         linked = link_wasi(Component.compile(engine, component), imports)
         async with trio.open_nursery() as nursery:

@@ -78,7 +78,7 @@ def find_mirror() -> str:
 
 @contextmanager
 def chroot_folder(version: str, keep: bool) -> Iterator[Path]:
-    """A folder for the chroot: one of a former run and the next one if it is to be kept, else removed at the end."""
+    """Yield a folder for the chroot. With ``keep``, all runs share it; otherwise this run removes it at the end."""
     if keep:
         folder = ROOT / ".nox" / f"debian-chroot-{version}"
         folder.mkdir(parents=True, exist_ok=True)

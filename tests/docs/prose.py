@@ -33,6 +33,13 @@ ENFORCED = [
     "noxfile.py",
     "hatch_build.py",
     "pyproject.toml",
+    "tests/conftest.py",
+    "tests/test_benchmarks.py",
+    "tests/test_compiled.py",
+    "tests/test_imports.py",
+    "tests/test_texts.py",
+    "tests/test_turns.py",
+    "tests/turns.py",
     "tests/attack",
     "tests/balancer",
     "tests/bindgen",
@@ -40,13 +47,18 @@ ENFORCED = [
     "tests/component",
     "tests/deploy",
     "tests/e2e",
+    "tests/examples",
     "tests/guests/README.md",
     "tests/guests/wat",
+    "tests/interrupts",
+    "tests/profiles",
+    "tests/programs",
     "tests/rolling",
     "tests/runtime",
     "tests/soak",
     "tests/serve",
     "tests/spec",
+    "tests/stranger",
     "tests/testing",
     "tests/wasi",
     "wasi_trio",
@@ -98,6 +110,13 @@ _PATTERNS = [
     for pattern, advice in PATTERNS.items()
 ]
 
+#: The beginnings that are clauses in the place of a noun.
+_CLAUSE = re.compile(r"(?:What|Who|Where|How)\b|(?:All|Everything|Those) (?:that|who)\b", re.IGNORECASE)
+#: The beginnings of a function's docstring that are not a verb. A property, a test or a fixture may begin with them.
+_NOT_A_VERB = re.compile(r"(?:What|Who|Where|How|Whether|That|Those|The|An?|All)\b")
+#: Bindings that bindgen generates have the documentation of their WIT.
+_GENERATED = ROOT / "tests" / "bindgen" / "golden"
+
 _CODE = "`…`"
 #: An end of a sentence: a stop, then a space and the beginning of another sentence.
 _END = re.compile(r"(?<!\be\.g)(?<!\bi\.e)(?<!\betc)(?<!\bvs)[.!?:;]['\")*_]*\s+(?=[\"'(*_]*[A-Z`0-9/])|\n\s*\n")
@@ -130,7 +149,11 @@ def check(path: Path) -> list[Fault]:
     read = _reader(path)
     if read is None:
         raise ValueError(f"{path}: a file of unknown kind")
-    return [fault for text in read(path.read_text("utf-8")) for fault in _faults(path, text)]
+    source = path.read_text("utf-8")
+    found = [fault for text in read(source) for fault in _faults(path, text)]
+    if path.suffix == ".py" and not path.is_relative_to(_GENERATED):
+        found += [Fault(path, line, message) for line, message in _openings(source)]
+    return found
 
 
 def _faults(path: Path, text: Text) -> Iterator[Fault]:
@@ -188,12 +211,42 @@ def _python(source: str) -> Iterator[Text]:
                 yield from _paragraphs(node.lineno, node.value)
             elif " " in node.value and "\n" not in node.value.strip():
                 yield Text(node.lineno, node.value)
+    yield from _comments(_python_comments(source))
+
+
+def _python_comments(source: str) -> list[tuple[int, int, str]]:
+    """Return the line, the column and the text of each comment. The column is -1 for a comment behind code."""
     comments: list[tuple[int, int, str]] = []
     for found in tokenize.generate_tokens(io.StringIO(source).readline):
         if found.type == tokenize.COMMENT:
             own_line = not found.line[: found.start[1]].strip()
             comments.append((found.start[0], found.start[1] if own_line else -1, found.string))
-    yield from _comments(comments)
+    return comments
+
+
+def _openings(source: str) -> Iterator[tuple[int, str]]:
+    """Yield the line and the fault of each docstring and comment that begins with a clause, or without a verb."""
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        text = ast.get_docstring(node)
+        if text is None:
+            continue
+        verb = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not _is_described(node)
+        match = (_NOT_A_VERB if verb else _CLAUSE).match(text)
+        if match:
+            advice = "begin a function's docstring with a verb" if verb else "begin with a noun or a sentence"
+            yield node.body[0].lineno, f'"{match[0]}": {advice}'
+    for text in _comments(_python_comments(source)):
+        match = _CLAUSE.match(text.text)
+        if match:
+            yield text.line, f'"{match[0]}": begin a comment with a noun or a reason'
+
+
+def _is_described(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """Return whether the function is a property, a test or a fixture, whose docstring is a noun or a sentence."""
+    decorators = " ".join(map(ast.unparse, node.decorator_list))
+    return node.name.startswith("test_") or "property" in decorators or "fixture" in decorators
 
 
 def _comment_lines(source: str, mark: str) -> Iterator[Text]:

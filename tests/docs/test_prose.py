@@ -46,6 +46,38 @@ def test_a_forbidden_phrase_is_found(phrase: str, sentence: str, tmp_path: Path)
     assert f'1: "{phrase}"' in _messages(tmp_path, "module.py", f"message = {sentence!r}\n")
 
 
+@pytest.mark.parametrize(
+    ("beginning", "source"),
+    [
+        ("What", '"""What the tests share."""\n'),
+        ("How", 'class A:\n    """How to copy."""\n'),
+        ("The", 'def a():\n    """The response to a request."""\n'),
+        ("A", 'async def a():\n    """A server on a free port."""\n'),
+        ("Those", 'def a():\n    """Those of a folder."""\n'),
+        ("Whether", 'def a():\n    """Whether it waits."""\n'),
+        ("what", "#: what marks a file\nMARK = 1\n"),
+        ("those that", "x = 1  # those that wait\n"),
+        ("All that", 'def test_a():\n    """All that remains is small."""\n'),
+    ],
+)
+def test_a_beginning_without_a_verb_is_found(beginning: str, source: str, tmp_path: Path) -> None:
+    assert any(f'"{beginning}"' in message for message in _messages(tmp_path, "module.py", source))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        'class A:\n    """A server."""\n    @property\n    def url(self):\n        """The base URL."""\n',
+        'def test_a():\n    """The response comes late."""\n',
+        '@pytest.fixture\ndef a():\n    """A folder."""\n',
+        'def a():\n    """Return the output."""\n',
+        "x = 1  # Otherwise the guest waits.\n",
+    ],
+)
+def test_nouns_and_verbs_are_right(source: str, tmp_path: Path) -> None:
+    assert _messages(tmp_path, "module.py", source) == []
+
+
 def test_a_long_sentence_is_found(tmp_path: Path) -> None:
     long = " ".join(["Word", *["word"] * MOST_WORDS])
     page = f"# Title\n\nA sentence. {long}.\n\n| a | b |\n|---|---|\n| {long} | short |\n\n* {long}\n"

@@ -59,7 +59,7 @@ async def harness(guest: str, **settings: Any) -> AsyncIterator[Ask]:
 
 @asynccontextmanager
 async def http1(guest: str, **settings: Any) -> AsyncIterator[Ask]:
-    """All requests of a block use one connection as long as it lasts."""
+    """Send all requests of a block on one connection, until the server closes it."""
     async with server(build(guest), **settings) as live, AsyncExitStack() as clients:
         client: Client | None = None
 

@@ -28,7 +28,7 @@ from tests.guests.build import WIT, cache_folder
 EXAMPLES = ROOT / "examples"
 NAMES = sorted(path.name for path in EXAMPLES.iterdir() if path.is_dir())
 
-#: how long something took, which differs from run to run
+#: A duration, which differs from run to run.
 SECONDS = re.compile(r"(?<= in )[\d.]+s\b")
 
 #: stands in for curl on a machine that has none, or one without HTTP/2
@@ -60,7 +60,7 @@ def port() -> int:
         return number
 
 
-#: what trying the examples by hand leaves behind
+#: Files that a run of the examples by hand leaves behind.
 IGNORED = shutil.ignore_patterns(
     "*.wasm", "*.pem", "*.key", "__pycache__", "node_modules", "package-lock.json", "deps", "bindings"
 )
@@ -79,7 +79,7 @@ def copy(tmp_path: Path, port: int) -> Path:
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    """That of a shell in which this Python's environment is active."""
+    """The variables of a shell in which this Python's environment is active."""
     programs, fallback = tmp_path / "bin", tmp_path / "fallback"
     programs.mkdir()
     fallback.mkdir()
@@ -142,7 +142,7 @@ def _skip_without_npm() -> None:
 
 
 def digest(name: str) -> str:
-    """A name for all that an example's components are made of: its folder, WASI's WIT and the tool's version."""
+    """Return a hash of an example's inputs: its folder, WASI's WIT and the tool's version."""
     found = hashlib.sha256(importlib.metadata.version("componentize-py").encode())
     with tempfile.TemporaryDirectory() as scratch:
         sources = Path(scratch) / name
@@ -155,7 +155,7 @@ def digest(name: str) -> str:
 
 @contextmanager
 def started(script: str, folder: Path, environment: dict[str, str], port: int) -> Iterator[None]:
-    """A script that ends in a server, once that has printed its address."""
+    """Run a script that ends in a server. The block begins after the server has printed its address."""
     with subprocess.Popen(
         ["bash", "-euc", script],
         cwd=folder,

@@ -30,7 +30,7 @@ _CORE = """
 
 
 def _guest(version: str, start: str = "") -> str:
-    """A component whose functions never return; ``start`` is what its start function calls."""
+    """Return a component whose functions never return. Its start function calls ``start``."""
     asynchronous = "async" if version == "0.3" else ""
     options = 'async (callback (core func $i "callback"))' if asynchronous else ""
     result = "" if asynchronous else "(result u32)"

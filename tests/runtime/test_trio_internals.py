@@ -15,7 +15,7 @@ from wasi_trio.runtime._trio_internals import abort, trap_of
 
 
 class Cancelled(Exception):
-    """What ``cancel`` raises."""
+    """The exception that ``cancel`` raises."""
 
 
 def cancel() -> NoReturn:

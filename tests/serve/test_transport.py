@@ -395,7 +395,7 @@ async def test_the_end_in_chunks() -> None:
 
 
 async def answers_both(request: Receiving) -> None:
-    """The data after the content is the next request."""
+    """Answer a request and its successor, whose data follows the content."""
     request.exchange.respond(Response(200, [], Body.of(b"answer")))
     await trio.testing.wait_all_tasks_blocked(0.05)
     assert (await request.client.receive_some()).endswith(b"answer")

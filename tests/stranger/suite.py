@@ -1,4 +1,4 @@
-"""What a user writes: the lines that docs/testing.md shows."""
+"""A user's test suite: the lines in docs/testing.md."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LIMIT = 10
 
 
 def files() -> dict[str, str]:
-    """The files of the user's own: pytest's configuration, and the first test under the heading."""
+    """Return the user's files: pytest's configuration, and the first test under the heading."""
     text = PAGE.read_text("utf-8")
     line = text[: text.index(f"\n{HEADING}\n")].count("\n") + 2
     (configuration,) = [block.text for block in fenced(PAGE) if block.language == "ini"]
@@ -24,7 +24,7 @@ def files() -> dict[str, str]:
 
 
 def count() -> int:
-    """The lines of these files that have text."""
+    """Return the number of lines with text in these files."""
     return sum(bool(line.strip()) for text in files().values() for line in text.splitlines())
 
 

@@ -1,4 +1,4 @@
-"""What the harness's own tests share."""
+"""Common parts of the harness's own tests."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from wasi_trio.testing import Source
 
 
 def guest(name: str) -> Source:
-    """A guest as a test would name it: ``python_p2`` is a file, all others are text."""
+    """Return the source of a guest: the path of a Python guest's file, and the text of any other guest."""
     return build(name) if name.startswith("python") else wat.source(name)

@@ -1,4 +1,4 @@
-"""One suite for several builds of a component."""
+"""One test suite for several builds of a component."""
 
 from __future__ import annotations
 
@@ -67,9 +67,9 @@ def test_a_fixture_without_a_source(suite: Suite) -> None:
         """
     )
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*no component is given*"])
+    result.stdout.fnmatch_lines(["*a component is missing: pass a path*"])
 
 
 def test_no_pattern(suite: Suite) -> None:
     result = suite.run("from wasi_trio.testing import components\npytestmark = components()")
-    result.stdout.fnmatch_lines(["*TypeError: components needs a pattern such as '[*].wasm'"])
+    result.stdout.fnmatch_lines(["*TypeError: components requires a pattern such as '[*].wasm'"])

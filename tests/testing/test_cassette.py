@@ -1,4 +1,4 @@
-"""Cassettes: recorded from a real server by a guest, and replayed without one."""
+"""Cassettes record a guest's requests to a real server, and replay them without it."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ from wasi_trio.testing._outgoing import Tape
 from wasi_trio.testing._record_mode import running_test
 from wasi_trio.wasi.http import Response
 
-#: hands the request that it is given on to its authority, and the response back
+#: A guest that forwards each request to its authority and returns the response.
 FORWARD = wat.source("p3_forward")
 NOWHERE = "http://upstream.test"
 
 
 @pytest.fixture(autouse=True)
 def each_block_a_run_of_its_own() -> Iterator[None]:
-    """As in programs without pytest: there, another run has recorded the file."""
+    """Treat each block as a separate run, as in programs without pytest. So an earlier run has recorded the file."""
     token = running_test.set(None)
     yield
     running_test.reset(token)
@@ -150,7 +150,7 @@ async def test_a_large_body_both_ways(tmp_path: Path) -> None:
 
 
 async def test_more_than_a_file_should_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wasi_trio.testing._cassette.MOST", 1000)
+    monkeypatch.setattr("wasi_trio.testing._cassette.MAX_CONTENT", 1000)
     path = tmp_path / "upstream.json"
     async with upstream(echo) as server, component(FORWARD, outgoing=cassette(path)) as app:
         with pytest.raises(CassetteError, match="has more than 0 MiB of content"):
@@ -195,7 +195,7 @@ async def test_a_response_that_is_cut(tmp_path: Path) -> None:
 
 
 async def test_a_guest_that_leaves(tmp_path: Path, autojump_clock: MockClock) -> None:
-    """It does so again in a replay, where nothing more comes."""
+    """In a replay, the response stops at the same place."""
 
     async def answer(asked: Asked) -> Said:
         return Said(content=[b"first", b"never"], after_first=trio.Event())
@@ -260,7 +260,7 @@ async def test_content_that_cannot_be_looked_into_is_not_recorded(tmp_path: Path
 
 
 async def record(path: Path, *targets: str, **options: Any) -> str:
-    """Record these requests, and give the URL at which they were made."""
+    """Record requests with these targets, and return the URL of their server."""
     async with upstream(echo) as server, component(FORWARD, outgoing=cassette(path, **options)) as app:
         for target in targets:
             await app.post(f"{server.url}{target}", content=b"one")
@@ -367,7 +367,7 @@ def test_options_that_there_are_not(options: dict[str, Any], message: str) -> No
         cassette("x.json", **options)
 
 
-# ---- requests that mean the same ------------------------------------------------------------------------------------
+# ---- equivalent requests ---------------------------------------------------------------------------------
 
 
 async def test_requests_that_mean_the_same(tmp_path: Path) -> None:
@@ -450,7 +450,7 @@ async def test_recording_again_changes_what_has_changed(tmp_path: Path) -> None:
 
 
 async def test_two_cassettes_of_one_file_at_once(tmp_path: Path) -> None:
-    """The second to be saved would drop what the first has recorded."""
+    """Saving the second cassette would drop the interactions of the first."""
     path = tmp_path / "upstream.json"
     async with upstream(echo) as server:
         with pytest.raises(CassetteError, match=r"another cassette wrote .* at the same time: give each its own file"):
@@ -481,7 +481,7 @@ async def test_a_file_that_cannot_be_used(tmp_path: Path) -> None:
 
 
 async def test_a_clock_that_jumps_waits_while_recording(tmp_path: Path, autojump_clock: MockClock) -> None:
-    """Else every timeout would be over as soon as all tasks wait for the network."""
+    """Otherwise all timeouts would expire as soon as all tasks wait for the network."""
     more = trio.Event()
 
     async def answer(asked: Asked) -> Said:
@@ -522,11 +522,11 @@ GOOD: dict[str, Any] = {"request": {"method": "GET", "url": "http://upstream.tes
         ([{"request": GOOD["request"]}], "interaction 1 has neither a response nor an error"),
         ([{"request": GOOD["request"], "error": {"code": "no"}}], "error: no is not an error-code of wasi:http"),
         ([{"request": GOOD["request"], "error": {"code": "DNS-error", "value": 3}}], "must be an object with rcode"),
-        ([{"request": {"method": "GET"}, "response": {"status": 200}}], "request: 'url' must be a text"),
-        ([GOOD | {"response": {"status": 200, "headers": ["x"]}}], 'must be a text such as "name: value"'),
+        ([{"request": {"method": "GET"}, "response": {"status": 200}}], "request: 'url' must be a string"),
+        ([GOOD | {"response": {"status": 200, "headers": ["x"]}}], 'must be a string such as "name: value"'),
         ([GOOD | {"response": {"status": 200, "content": {}}}], "must have one of 'json', 'text' and 'base64'"),
         ([GOOD | {"response": {"status": 200, "content": {"base64": "?"}}}], "this is not base64"),
-        ([GOOD | {"response": {"status": 200, "content": {"text": 3}}}], "'text' must be a text or a list of lines"),
+        ([GOOD | {"response": {"status": 200, "content": {"text": 3}}}], "'text' must be a string or a list of lines"),
         ([GOOD | {"response": {"status": 200, "content": {"text": "", "coding": "br"}}}], "br is not one of gzip"),
     ],
 )
@@ -562,7 +562,7 @@ async def test_every_error_with_a_value_survives(tmp_path: Path) -> None:
     assert [item.failure.code for item in found if item.failure] == [failure.code for failure in failures]
 
 
-# ---- wherever outgoing= goes -----------------------------------------------------------------------------
+# ---- all users of outgoing= ------------------------------------------------------------------------------
 
 
 async def test_behind_a_real_server(tmp_path: Path) -> None:
@@ -597,7 +597,7 @@ async def test_behind_routes(tmp_path: Path) -> None:
 
 
 class Saved(Tape):
-    """Notes when it is told to save."""
+    """A tape that counts the calls of ``save``."""
 
     def __init__(self) -> None:
         self.count = 0

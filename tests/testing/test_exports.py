@@ -1,4 +1,4 @@
-"""Exports called by a test, through their bindings."""
+"""Tests call exports through their bindings."""
 
 from __future__ import annotations
 

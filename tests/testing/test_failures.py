@@ -1,4 +1,4 @@
-"""Guests that fail, and what a test is told of it."""
+"""Failures of guests, and the errors that a test gets."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BOTH = pytest.mark.parametrize("name", ["python_p2", "python_p3"])
 
 
 def text(error: BaseException) -> str:
-    """All that is shown of it."""
+    """Return the error with its notes and causes, as a traceback shows it."""
     return "".join(traceback.format_exception(error))
 
 

@@ -1,4 +1,4 @@
-"""The rules of wasi:http for fields, methods, schemes and paths, as guests of both WASIs meet them."""
+"""The rules of wasi:http for fields, methods, schemes and paths, in guests of WASI 0.2 and 0.3."""
 
 from __future__ import annotations
 

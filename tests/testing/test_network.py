@@ -1,4 +1,4 @@
-"""A network of the test's own."""
+"""In-memory networks between tests and guests."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ async def test_a_guest_that_listens(
 
 @ECHOES
 async def test_backpressure(name: str, network: Network, nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """A guest that may not send reads no more either; nothing is lost of what it took."""
+    """A guest that cannot send stops reading. It loses no data."""
     nursery.start_soon(listen, name, network)
     async with await network.connect("127.0.0.1", 80) as stream:
         sent = 0
@@ -55,7 +55,7 @@ async def test_backpressure(name: str, network: Network, nursery: trio.Nursery, 
             while True:
                 await stream.send_all(b"x" * 1024)
                 sent += 1024
-        # Both directions are full: what each holds, and the guest's own piece.
+        # Both directions are full, and the guest holds one more piece.
         assert 2 * (64 << 10) <= sent <= 6 * (64 << 10)
         received = 0
         while received < sent:
@@ -106,7 +106,7 @@ async def test_two_guests_reach_each_other(command: Path, network: Network, nurs
 
 
 async def test_without_a_network_a_guest_has_itself(command: Path) -> None:
-    """What ``asyncio.run`` needs of sockets is a pair that reach each other."""
+    """``asyncio.run`` requires two connected sockets."""
     result = await run(command, ["asyncio"])
     assert (result.exit_code, result.stdout) == (0, "asyncio\nto myself\n")
 

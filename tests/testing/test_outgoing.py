@@ -1,4 +1,4 @@
-"""The requests of guests, answered by the test."""
+"""Tests answer the requests of guests."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ async def test_content_and_trailers_both_ways(name: str) -> None:
 
 @BOTH
 async def test_an_echo(name: str) -> None:
-    """The answer's content is the request's, as it comes; that nobody reads the request in full is no harm."""
+    """The answer's content is that of the request, piece by piece. The handler need not read the request."""
 
     async def outgoing(request: OutgoingRequest) -> Answer:
         return Answer(content=request, trailers={"x-echo": "yes"})
@@ -156,7 +156,7 @@ async def test_there_is_no_network(name: str, path: str) -> None:
 
 @BOTH
 async def test_the_network_when_it_is_asked_for(name: str) -> None:
-    """A port that nobody listens on, which only the network can know."""
+    """Only the real network can refuse a connection to a port without a listener."""
     path = "/fetch" if name == "python_p2" else "/proxy"
     with trio.socket.socket() as unused:
         await unused.bind(("127.0.0.1", 0))
@@ -207,7 +207,7 @@ async def test_a_handler_that_returns_something_else(name: str, path: str) -> No
         return "hello"
 
     async with component(build(name), outgoing=outgoing) as app:  # type: ignore[arg-type]
-        with pytest.raises(TypeError, match="outgoing= is to return an Answer, and returned 'hello'"):
+        with pytest.raises(TypeError, match="outgoing= returned 'hello': return an Answer"):
             await app.get(f"{path}?url=http://example.test/")
 
 
@@ -248,7 +248,7 @@ def test_an_answer_with_a_status_that_is_none(status: int) -> None:
 
 
 async def test_the_timeouts_that_a_guest_sets(autojump_clock: MockClock) -> None:
-    """No guest here sets any, so this is asked what the host would ask for one."""
+    """No test guest sets timeouts, so the test calls the handler in the place of the host."""
 
     async def content() -> AsyncIterator[bytes]:
         yield b"first"

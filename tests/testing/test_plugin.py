@@ -26,7 +26,7 @@ def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Suite:
 
 
 class Suite:
-    """A project of somebody's, with files and tests."""
+    """A user's project with components and tests."""
 
     def __init__(self, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
         self.pytester = pytester
@@ -159,13 +159,13 @@ def test_what_is_shown_of_failures(suite: Suite) -> None:
     assert any("wasi_trio: command.wat: stdout" in line for line in command)
     assert any("wasi_trio: command.wat: stderr" in line for line in command)
 
-    # The fixture's task had the error: the test was cancelled, and fails with that alone.
+    # The error occurred in the fixture's task, so pytest-trio cancels the test and reports only that error.
     unanswered = "\n".join(shown["test_request_that_nothing_answers"])
     assert "UnexpectedRequest: the guest asked for GET http://example.test/x" in unanswered
 
 
 def sections(lines: list[str]) -> Iterator[tuple[str, list[str]]]:
-    """The report of each test that failed."""
+    """Yield the name of each failed test with its report."""
     starts = [number for number, line in enumerate(lines) if re.fullmatch(r"_+ test_\w+ _+", line)]
     for start, end in itertools.pairwise([*starts, len(lines)]):
         yield lines[start].strip("_ "), lines[start:end]
@@ -203,9 +203,9 @@ def test_without_trio_mode(suite: Suite) -> None:
     )
     result.assert_outcomes(passed=1, errors=2)
     result.stdout.fnmatch_lines(
-        ["*wasi_component is for tests that run on trio: make this one an async def, and mark*"]
+        ["*wasi_component requires a test that runs on trio: make this test an async def, and mark*"]
     )
-    result.stdout.fnmatch_lines(["*wasi_server is for tests that run on trio*"])
+    result.stdout.fnmatch_lines(["*wasi_server requires a test that runs on trio*"])
 
 
 def test_without_pytest_trio(suite: Suite) -> None:
@@ -242,7 +242,9 @@ def test_without_pytest_trio(suite: Suite) -> None:
         ini="[pytest]\n",
     )
     result.assert_outcomes(passed=2, errors=1)
-    result.stdout.fnmatch_lines(["*wasi_component needs pytest-trio, which is not there: pip install pytest-trio"])
+    result.stdout.fnmatch_lines(
+        ["*wasi_component requires pytest-trio, which is not installed: pip install pytest-trio"]
+    )
 
 
 def test_the_entry_point() -> None:
@@ -254,7 +256,7 @@ def test_the_entry_point() -> None:
 def test_the_entry_point_beside_other_ways_to_load_it(
     loaded: list[str], suite: Suite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With a distribution that has only the entry point, independent of this environment.
+    """A separate distribution has only the entry point, so the test does not depend on this environment.
 
     The suite's conftest.py names the plugin as well.
     """

@@ -1,4 +1,4 @@
-"""What a test sees of instances: those that were started, used again, and retired, and why."""
+"""A test's view of instances: their start, their reuse, and the reason for their retirement."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def test_an_instance_that_is_used_again(name: str, autojump_clock: MockClo
         answers = []
         for _ in range(3):
             answers.append(await app.get())
-            await app.idle()  # else another instance might be faster than the end of the guest's call
+            await app.idle()  # Before the end of the guest's call, another instance might answer.
         assert [await answer.text() for answer in answers] == ["1\n", "2\n", "3\n"]
         assert [answer.instance for answer in answers] == [1, 1, 1]
         assert await (await app.get()).text() == "1\n"
@@ -149,7 +149,7 @@ async def test_a_listener_of_one_s_own_is_told_too() -> None:
 
 
 class Printing:
-    """A host function that prints its argument, and fails at 9."""
+    """A host interface whose function prints its argument, and fails at 9."""
 
     def __init__(self, context: WasiContext) -> None:
         self._context = context

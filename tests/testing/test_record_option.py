@@ -1,4 +1,4 @@
-"""The option --wasi-trio-record, in a test suite of a user."""
+"""The option --wasi-trio-record in a user's test suite."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SUITE = """
 
 
 async def run(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
-    # From a folder that is not the module's.
+    # pytest runs in another folder than that of the module.
     loaded = ["-p", "pytest_trio.plugin", "-p", "wasi_trio.testing.plugin", "--rootdir=.", "suite"]
     return await trio.to_thread.run_sync(lambda: pytester.runpytest_subprocess(*loaded, *arguments))
 

@@ -1,4 +1,4 @@
-"""Secrets, which must not reach the file of a cassette in any form."""
+"""Secrets must not reach a cassette's file in any form."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from wasi_trio.testing._record_mode import running_test
 from wasi_trio.testing._redaction import HEADERS, PARAMETERS, Redaction
 
 FORWARD = wat.source("p3_forward")
-#: with characters that every encoding spells in another way
+#: A secret whose characters differ between the encodings.
 SECRET = 'pa/ss "wörd"&<=+3'
 
 
@@ -37,7 +37,7 @@ def each_block_a_run_of_its_own() -> Iterator[None]:
 
 
 def in_the_file(path: Path) -> bytes:
-    """All that is in a file: its text, and what its base64 stands for."""
+    """Return a file's text, and its contents decoded from base64 and from lines."""
     text = path.read_text()
     items = json.loads(text)["interactions"]
     contents = [item[side].get("content", {}) for item in items for side in ("request", "response") if side in item]
@@ -47,7 +47,7 @@ def in_the_file(path: Path) -> bytes:
 
 
 def encodings(secret: str) -> list[bytes]:
-    """A secret as a message may have it."""
+    """Return the encodings of a secret in messages."""
     data, wide = secret.encode(), secret.encode("utf-16-be")
     return [
         data,
@@ -70,12 +70,12 @@ def encodings(secret: str) -> list[bytes]:
     ]
 
 
-#: a part of each encoding, from its middle, with which the secret would be as good as there
+#: The middle of each encoding. A file that contains one of them reveals the secret.
 TRACES = {form[4:-4] for form in encodings(SECRET)}
 
 
 def places(secret: str) -> dict[str, Said]:
-    """Responses with a secret in each place and in each form."""
+    """Return responses by target, which together contain a secret in each place and in each form."""
     content = b"a " + b" b ".join(encodings(secret)) + b" c"
     packed = gzip.compress(content)
     basic = base64.b64encode(f"someone:{secret}".encode()).decode()
@@ -121,7 +121,7 @@ RULES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 @pytest.mark.parametrize("rule", RULES)
 async def test_nothing_that_was_redacted_reaches_the_file(tmp_path: Path, rule: str) -> None:
-    """Whatever rule finds it, and wherever else it stands: before and after the message in which a rule finds it."""
+    """One rule finds the secret in one message. Other messages contain it before and after that message."""
     options, parts = RULES[rule]
     said = places(SECRET)
 
@@ -178,7 +178,7 @@ async def test_secrets_of_urls_in_fields(tmp_path: Path) -> None:
 
 
 async def test_what_is_left_can_be_replayed(tmp_path: Path) -> None:
-    """Requests are compared without secrets, so that another secret is as good, and a token that was redacted too."""
+    """Cassettes compare requests without secrets, so another secret or a redacted token matches as well."""
 
     async def answer(asked: Asked) -> Said:
         if asked.target == "/login":
@@ -224,7 +224,7 @@ async def test_what_to_write_instead(tmp_path: Path) -> None:
 
 
 async def test_a_refusal_shows_no_secrets(tmp_path: Path) -> None:
-    """A log of a build is read by many."""
+    """Many people read the log of a build."""
     path = tmp_path / "upstream.json"
 
     async def answer(asked: Asked) -> Said:
@@ -246,7 +246,7 @@ async def test_a_refusal_shows_no_secrets(tmp_path: Path) -> None:
 
 
 async def test_a_file_from_before_a_rule(tmp_path: Path) -> None:
-    """All that is written follows the present rules, older interactions included."""
+    """The present rules apply to the whole file, including older interactions."""
 
     async def answer(asked: Asked) -> Said:
         return Said(content=b"the number is 555-1234")
@@ -280,7 +280,7 @@ async def test_one_rule_needs_no_list(tmp_path: Path) -> None:
 @settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=12, max_size=30), st.binary(max_size=3))
 def test_any_secret_in_any_encoding(secret: str, before: bytes) -> None:
-    """Nothing longer than four characters of it is left, wherever it stands."""
+    """At most four characters remain at each end of an encoding."""
     redaction = Redaction(values=[secret])
     for form in encodings(secret):
         request = RecordedRequest("GET", "http://x/", [], Content(before + b"; " + form + b" ;"))

@@ -104,7 +104,7 @@ async def test_both_directions_stream_at_once(name: str, autojump_clock: MockClo
         for number in range(3):
             await trio.sleep(60)
             yield b"piece %d" % number
-            # not before the guest has given it back, so neither direction can have waited for the other's end
+            # The guest returns each piece before the next one, so no direction waits for the other's end.
             await arrived.wait()
             arrived = trio.Event()
 
@@ -139,7 +139,7 @@ async def test_many_at_once(name: str, autojump_clock: MockClock) -> None:
             for _ in range(20):
                 nursery.start_soon(ask)
         assert statuses == [200] * 20
-        # they slept together, and no real time went by
+        # The requests slept concurrently, in the MockClock's time.
         assert 60 <= trio.current_time() < 120
 
 
@@ -196,7 +196,7 @@ async def test_content_that_fails(name: str) -> None:
         ("/", {"headers": {"a b": "x"}}, "a b: 'x' is not a field of HTTP"),
         ("/", {"headers": {"a": "x\ny"}}, "is not a field of HTTP"),
         ("/", {"headers": {"a": "\u20ac"}}, "is not a field of HTTP"),
-        ("/", {"content": b"x", "json": 1}, "give either content or json"),
+        ("/", {"content": b"x", "json": 1}, "content and json exclude each other: pass one of them"),
     ],
 )
 async def test_a_request_that_is_none(url: str, parts: dict, message: str) -> None:
@@ -246,7 +246,7 @@ async def test_the_place_of_an_error_in_the_text() -> None:
 
 
 async def test_no_component_at_all() -> None:
-    with pytest.raises(TypeError, match="no component is given"):
+    with pytest.raises(TypeError, match="a component is missing: pass a path"):
         async with component():
             pass
 

@@ -1,4 +1,4 @@
-"""The routes of a configuration file, asked without a socket."""
+"""Requests to the routes of a configuration file, without a socket."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from wasi_trio.testing import Answer, CommandResult, LoadError, OutgoingRequest,
 
 BOTH = pytest.mark.parametrize("name", ["command", "p3_command"])
 
-#: a command that calls a host function
+#: A command that calls a host function.
 CALLS = """(component
   (import "acme:host/work" (instance $work (export "work" (func))))
   (core func $work (canon lower (func $work "work")))

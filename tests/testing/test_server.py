@@ -51,7 +51,7 @@ async def test_outgoing_requests() -> None:
 
 
 async def test_a_request_that_nothing_answers_ends_the_block() -> None:
-    """The host cannot name the culprit here, and a client would only see the guest's reaction."""
+    """The harness does not know the client's request, and the client sees only the guest's reaction."""
     with pytest.raises(UnexpectedRequest, match="the guest asked for GET http"):
         async with server(build("python_p2")) as live, httpx.AsyncClient(base_url=live.url, trust_env=False) as client:
             await client.get("/fetch?url=http://example.test/x")

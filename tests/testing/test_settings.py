@@ -1,4 +1,4 @@
-"""What can be set of a component in a test."""
+"""Settings of a component in a test."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BOTH = pytest.mark.parametrize("name", ["python_p2", "python_p3"])
 
 
 def test_every_option_of_the_handler_is_one_here() -> None:
-    """A new field of HandlerOptions belongs into Settings as well."""
+    """A new field of HandlerOptions must also be in Settings."""
     own = Settings.__optional_keys__ - GuestSettings.__optional_keys__ - {"options", "profile"}
     assert {field.name for field in dataclasses.fields(HandlerOptions)} == own | {
         "wasi",
@@ -36,7 +36,7 @@ def test_every_option_of_the_handler_is_one_here() -> None:
 
 
 def _strings(folder: Path) -> list[str]:
-    """Those of the only profile in a folder."""
+    """Return the strings of the only profile in a folder."""
     (file,) = folder.glob("p-*.json")
     strings: list[str] = json.loads(file.read_text())["threads"][0]["stringArray"]
     return strings
@@ -136,7 +136,7 @@ async def test_host_interfaces(imports: object, autojump_clock: MockClock) -> No
 
 
 async def test_the_guest_s_clock_on_the_wall_follows_trio_s(autojump_clock: MockClock) -> None:
-    """Asked of the options, which guests are given as they are."""
+    """The host function reads the clock of the options, which is also the guest's clock."""
     seen: list[int] = []
 
     class Clock(Work):

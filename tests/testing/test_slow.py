@@ -1,4 +1,4 @@
-"""--wasi-trio-slow: where guests took long."""
+"""The option --wasi-trio-slow reports the guests with the most processor time."""
 
 from __future__ import annotations
 
@@ -61,12 +61,12 @@ def test_the_report(suite: Suite) -> None:
     result.assert_outcomes(passed=5)
     text = result.stdout.str()
     assert "wasi_trio: where guests took long" in text
-    assert "the slowest 4 of 4 tests with guests, by the processor time of those:" in text
+    assert "the slowest 4 of 4 tests with guests, by the guests' processor time:" in text
     assert re.search(r"^ +[\d.]+ s +3 instances  test_it\.py::test_many$", text, re.MULTILINE)
-    # Those that compute are before the others.
+    # The tests whose guests compute come first.
     first = re.findall(r"^ +[\d.]+ s +.* test_it\.py::(\w+)$", text, re.MULTILINE)
     assert set(first[:2]) == {"test_command", "test_export"}
-    # In the test's clock.
+    # The report gives waits in the time of the test's clock.
     assert re.search(r"waited 10\.\d\d\d s in 2 calls of wasi:clocks/monotonic-clock@\S+ \S*wait-for", text)
     assert "the slowest 3 of 3 components:" in text
     assert re.search(r"^ +[\d.]+ s +2 instances  computes\.wat$", text, re.MULTILINE)
@@ -88,7 +88,7 @@ def test_a_bad_number(suite: Suite) -> None:
     result = suite.run(TESTS, "--wasi-trio-slow=0")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(
-        ["*--wasi-trio-slow*'0' is not a number of at least 1; before a file write --wasi-trio-slow=10*"]
+        ["*--wasi-trio-slow*'0' is not a number of at least 1: write --wasi-trio-slow=10 before a file*"]
     )
 
 

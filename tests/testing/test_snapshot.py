@@ -23,7 +23,7 @@ ITEMS = {"id": 7, "items": [{"id": "a1", "at": "12:00"}, {"id": "b2", "at": "13:
 
 
 async def taken(answer: Answer, *varying: str | re.Pattern[str]) -> str:
-    """The snapshot of a response that comes through a guest."""
+    """Return the snapshot of a response that a guest forwards."""
 
     async def outgoing(request: OutgoingRequest) -> Answer:
         return answer

@@ -1,4 +1,4 @@
-"""Guests that wait by reading the clock in a loop, under a clock that does not move meanwhile."""
+"""Guests that read the clock in a loop while the test's clock stands still."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from wasi_trio.testing import _standstill as standstill
 
 
 def spinning(exported: str) -> str:
-    """A component that waits for an hour, by the clock, in a loop."""
+    """Return a component that reads the clock in a loop for an hour."""
     return f"""(component
       (import "wasi:clocks/monotonic-clock@0.2.0" (instance $clock (export "now" (func (result u64)))))
       (core func $now (canon lower (func $clock "now")))
@@ -43,7 +43,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     ("name", "path"), [("spin", "/"), ("spin_in_start", "/"), ("p3_spin", "/0"), ("p3_spin", "/3")]
 )
 async def test_a_request(name: str, path: str, autojump_clock: MockClock) -> None:
-    """Its timeout counts in the clock's time, and never comes."""
+    """The request's timeout follows the clock, so it never expires."""
     async with component(wat.source(name), request_timeout=5) as app:
         with pytest.raises(CpuTimeExceeded, match=r"used more than 0\.2 s of processor time") as caught:
             await app.get(path)

@@ -1,4 +1,4 @@
-"""Strategies of WIT types: their values go through real components and come back the same."""
+"""Strategies for WIT types: real components return their values unchanged."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tests.bindgen.support import HERE, Written, assembled
 from tests.component.abi.test_abi_round_trip import same as strictly_same
-from tests.component.abi.type_text import TypeDefinitions
+from tests.component.abi.type_text import echo
 from tests.component.abi.world import Guest, Slots
 from tests.guests import wat
 from wasi_trio import Err, Ok, Some, Variant
@@ -77,28 +77,8 @@ world shapes { record own-type { a: u8 } export types; export run: func(how: own
 NAMED = ["point", "nested", "figure", "types.sign", "axes", "alias", "table", "all"]
 
 
-def echo(type_: t.ValType) -> str:
-    """Return a component whose function returns its argument: 17 times a value, so that memory passes it."""
-    definitions = TypeDefinitions()
-    ref = definitions.ref(t.Tuple((type_,) * 17))
-    return f"""(component
-      {" ".join(definitions.lines)}
-      (core module $M
-        (memory (export "memory") 64)
-        (global $next (mut i32) (i32.const 16))
-        (func (export "realloc") (param i32 i32 i32 i32) (result i32)
-          (local $at i32)
-          (local.set $at (i32.and (i32.add (global.get $next) (i32.const 7)) (i32.const -8)))
-          (global.set $next (i32.add (local.get $at) (local.get 3)))
-          (local.get $at))
-        (func (export "echo") (param i32) (result i32) (local.get 0)))
-      (core instance $m (instantiate $M))
-      (func (export "echo") (param "value" {ref}) (result {ref})
-        (canon lift (core func $m "echo") (memory (core memory $m "memory")) (realloc (core func $m "realloc")))))"""
-
-
 def declared(name: str) -> t.ValType:
-    """Return a type of the WIT above, or one that is spelled out."""
+    """Return a type of the WIT above, or a type in WIT notation."""
     text = WIT if name in NAMED else f"package test:shapes; interface types {{ type it = {name}; }}"
     types = parse(text).interface("test:shapes/types").types
     found = types[name.removeprefix("types.") if name in NAMED else "it"]
@@ -109,7 +89,7 @@ def declared(name: str) -> t.ValType:
 @pytest.mark.parametrize("name", [*SPELLED, *NAMED])
 def test_a_component_gives_back_the_same(name: str) -> None:
     source = None if name in SPELLED else WIT
-    identity = echo(declared(name))
+    identity = echo(t.Tuple((declared(name),) * 17))
 
     @settings(max_examples=40, deadline=None)
     @given(from_wit(name, source, nan=False), from_wit(name, source))
@@ -128,7 +108,7 @@ def test_a_component_gives_back_the_same(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["list<u8, 4>", "list<string, 3>", "tuple<list<tuple<f32, char>, 2>, bool>"])
 def test_lists_of_fixed_length(name: str) -> None:
-    """No engine admits them yet, so this is without one: through the memory of a guest that has nothing else."""
+    """Values pass through a memory without an engine, because no engine admits these types."""
     type_ = declared(name)
 
     @given(from_wit(name))
@@ -188,9 +168,9 @@ def test_same() -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("thing", "test:shapes/types@1.2.3.thing is a resource: no value can be made up for one"),
-        ("holder", "test:shapes/types@1.2.3.holder.inner[] is a handle (thing): no value can be made up for one"),
-        ("piped", "test:shapes/types@1.2.3.piped.in.ok.1 is a stream (stream<u8>): no value can be made up for one"),
+        ("thing", "test:shapes/types@1.2.3.thing is a resource: a strategy cannot make one"),
+        ("holder", "test:shapes/types@1.2.3.holder.inner[] is a handle (thing): a strategy cannot make one"),
+        ("piped", "test:shapes/types@1.2.3.piped.in.ok.1 is a stream (stream<u8>): a strategy cannot make one"),
     ],
 )
 def test_types_without_values(name: str, message: str) -> None:
@@ -209,7 +189,7 @@ def test_parameters_without_values() -> None:
 
 
 def test_a_type_that_is_too_large() -> None:
-    """Types share parts, so that a short WIT can have a value of any size."""
+    """Types share parts, so a short WIT can describe values of any size."""
     lines = "".join(f"type t{n + 1} = tuple<t{n}, t{n}>;" for n in range(40))
     with pytest.raises(NoStrategy, match=r"t40 has more than 10000 parts"):
         from_wit("t40", f"package a:b; interface c {{ type t0 = u8; {lines} }}")
@@ -295,7 +275,7 @@ def bindings(tmp_path: Path) -> Iterator[Written]:
 
 
 async def test_bindings(bindings: Written) -> None:
-    """Values are of the classes of the bindings, and the client takes and returns them."""
+    """Values have the classes of the bindings, and the client accepts and returns them."""
     made = bindings(HERE / "math.wit")
     module = bindings.part("made.exported.acme_math_math")
     for source in (made, made.Client, module, module.MathClient, module.INTERFACE):
@@ -314,7 +294,7 @@ async def test_bindings(bindings: Written) -> None:
 
 
 def drawn(strategy: st.SearchStrategy[Any]) -> list[Any]:
-    """Some of its values, where something else than hypothesis is to call."""
+    """Return some values of a strategy, for code that hypothesis does not call."""
     values: list[Any] = []
 
     @settings(max_examples=20, deadline=None, database=None)
@@ -330,7 +310,7 @@ def drawn(strategy: st.SearchStrategy[Any]) -> list[Any]:
 
 
 def test_a_component_is_compiled_outside_of_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An example would take seconds otherwise, once, which hypothesis takes for a flaw of the test."""
+    """Otherwise one example takes seconds, and hypothesis reports an unreliable deadline."""
     compiled: list[bytes] = []
     original = Component.compile.__func__  # type: ignore[attr-defined]
 
@@ -369,7 +349,7 @@ async def test_calls_without_bindings() -> None:
 
 
 def test_without_hypothesis() -> None:
-    """It is for tests only, so that nothing needs it but this."""
+    """Only the strategies require hypothesis."""
     code = """
 import sys
 sys.modules["hypothesis"] = None
@@ -382,5 +362,5 @@ except ImportError as error:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == (
-        "wasi_trio.testing.strategies needs hypothesis, which is not there: pip install 'wasi-trio[testing]'\n"
+        "wasi_trio.testing.strategies requires hypothesis, which is not installed: pip install 'wasi-trio[testing]'\n"
     )

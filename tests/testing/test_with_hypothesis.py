@@ -72,7 +72,7 @@ def test_property_tests(suite: pytest.Pytester) -> None:
 
 
 def test_what_is_shown_of_a_failure(suite: pytest.Pytester) -> None:
-    """Of the example that hypothesis shows, not of all that it has tried before."""
+    """The report shows the example that hypothesis shows, and no earlier ones."""
     result = run(
         suite,
         """

@@ -1,4 +1,4 @@
-"""A server on a real socket, for requests of guests that are to reach one."""
+"""A server on a real socket for guests' requests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import trio
 
 @dataclass
 class Asked:
-    """A request as the server had it."""
+    """A request that the server received."""
 
     method: str
     target: str
@@ -29,14 +29,14 @@ class Said:
     content: bytes | list[bytes] = b""
     headers: list[tuple[str, str]] = field(default_factory=list)
     trailers: list[tuple[str, str]] = field(default_factory=list)
-    #: the connection is closed before the end of the content
+    #: True if the server closes the connection before the end of the content.
     cut: bool = False
-    #: when the rest of several pieces is to come
+    #: The event that the server awaits after the first of several pieces.
     after_first: trio.Event | None = None
 
 
 class Upstream:
-    """``asked`` has the requests that came."""
+    """A server whose ``asked`` has the requests so far."""
 
     def __init__(self, answer: Callable[[Asked], Awaitable[Said]], url: str) -> None:
         self._answer = answer
@@ -90,7 +90,7 @@ async def _send(stream: trio.SocketStream, connection: h11.Connection, event: h1
 
 
 class _Left(Exception):
-    """The client has left."""
+    """The client has closed the connection."""
 
 
 def _text(items: list[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
@@ -99,7 +99,7 @@ def _text(items: list[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
 
 @asynccontextmanager
 async def upstream(answer: Callable[[Asked], Awaitable[Said]]) -> AsyncIterator[Upstream]:
-    """A server that answers so, at ``upstream.url``."""
+    """Run a server that answers requests by ``answer``, at ``upstream.url``."""
     (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
     server = Upstream(answer, f"http://127.0.0.1:{listener.socket.getsockname()[1]}")
 

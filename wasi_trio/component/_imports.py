@@ -54,7 +54,7 @@ class Provider:
 
 @dataclass(frozen=True, slots=True)
 class HostCall:
-    """How to call one host function.
+    """The way to call one host function.
 
     ``path`` is looked up on the interface's object if ``receiver`` is false. It is looked up on the first argument, the
     object behind the guest's handle, if ``receiver`` is true. The path of a static function has two names, others one.

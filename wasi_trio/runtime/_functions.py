@@ -168,7 +168,7 @@ class Functions:
         return replace(lower, options=options)
 
     def _is_users(self, func: HostFunc) -> bool:
-        """Whether a host function is a user's and not ours."""
+        """Return whether a host function is a user's and not ours."""
         provider = self._binding.provider(func.interface)
         assert provider is not None
         implementation = provider.implementation
@@ -179,7 +179,7 @@ class Functions:
         """Return a host function as a Python function, and whether it may wait."""
         bound, waits = self._bound(func)
         callee = _method(bound.name) if isinstance(bound, Method) else _function(func, bound.find)
-        # What waits has not begun when it is called: its steps are what may be interrupted.
+        # The call of a function that waits only creates its coroutine, whose steps are interruptible instead.
         return (interruptible(callee) if not waits and self._is_users(func) else callee), waits
 
     def _bound(self, func: HostFunc) -> tuple[Method | Bound, bool]:

@@ -51,7 +51,7 @@ class Response(Incoming):
         self._exchange = exchange
         self._app = app
         if not may_have_content(exchange.request.method, message.status):
-            message.body.close()  # discards further output of the guest
+            message.body.close()  # Discards further output of the guest.
 
     def __repr__(self) -> str:
         return f"<Response {self.status}>"
@@ -92,7 +92,7 @@ class App(Running):
     def _fail(self, error: BaseException) -> None:
         """End the oldest request in progress with an error of the test's own code, or else the whole block.
 
-        It is unknown for which request a guest makes an outgoing request.
+        The harness does not know for which request a guest makes an outgoing request.
         """
         for visit in self._requests:
             if not visit.failed:
@@ -172,11 +172,11 @@ class App(Running):
         had_all = response.body.ended
         response.body.close()
         if not had_all:
-            self._watched = None  # the guest may take any time to finish
+            self._watched = None  # The guest may take any time to finish.
             exchange.cancel()
 
     async def get(self, url: str = "/", **parts: Unpack[RequestParts]) -> Response:
-        """Send a request with the method GET. The methods below do the same with theirs."""
+        """Send a request with the method GET, as ``request`` does. The other methods are equal to this."""
         __tracebackhide__ = True
         return await self.request("GET", url, **parts)
 

@@ -22,20 +22,20 @@ def components(*patterns: str) -> pytest.MarkDecorator:
     import pytest
 
     if not patterns:
-        raise TypeError("components needs a pattern such as '*.wasm'")
+        raise TypeError("components requires a pattern such as '*.wasm'")
     mark: pytest.MarkDecorator = getattr(pytest.mark, MARK)(*patterns)
     return mark
 
 
 def find(patterns: tuple[str, ...], folder: Path) -> list[Path]:
-    """Return the matching files by pattern and name. Raises ValueError for a pattern without a match."""
+    """Return the matching files in the order of patterns and names. Raises ValueError for a pattern without a match."""
     found: dict[Path, None] = {}
     for pattern in patterns:
-        given = Path(pattern)
-        root = Path(given.anchor) if given.is_absolute() else folder
-        matches = sorted(
-            path for path in root.glob(str(given.relative_to(root) if given.anchor else given)) if path.is_file()
-        )
+        root, relative = folder, Path(pattern)
+        if relative.is_absolute():
+            root = Path(relative.anchor)
+            relative = relative.relative_to(root)
+        matches = sorted(path for path in root.glob(str(relative)) if path.is_file())
         if not matches:
             raise ValueError(f"components({pattern!r}): no file in {root} matches. Build the components first")
         found.update(dict.fromkeys(matches))

@@ -1,4 +1,4 @@
-"""Requests of guests, recorded from a real upstream once and answered from a file from then on."""
+"""Cassettes record a guest's requests to a real upstream once, and then answer them from a file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from wasi_trio.testing import _cassette_file as file
 from wasi_trio.testing._clock import real_time
 from wasi_trio.testing._interactions import (
     CODINGS,
-    MOST,
+    MAX_CONTENT,
     CassetteError,
     Fields,
     Interaction,
@@ -33,13 +33,13 @@ from wasi_trio.wasi.http._errors import HttpError
 from wasi_trio.wasi.http._lengths import may_have_content, response_headers
 from wasi_trio.wasi.http._request_options import RequestOptions, Send
 
-#: bytes of a request's content that are sent at once if they have all come
+#: Maximum size of complete request content that is sent in one piece, in bytes.
 _SMALL = 8 << 10
 _REDO = "record again with --wasi-trio-record all"
 
 
 class UnrecordedRequest(UnexpectedRequest):
-    """A guest made a request to which its cassette has no response."""
+    """A guest made a request, and its cassette has no response to it."""
 
     def __init__(self, request: OutgoingRequest, message: str) -> None:
         Exception.__init__(self, message)
@@ -48,7 +48,7 @@ class UnrecordedRequest(UnexpectedRequest):
 
 @dataclass
 class _Take:
-    """An interaction that is being recorded, as far as it has come."""
+    """An interaction in the course of its recording."""
 
     request: messages.Request
     response: messages.Response | None = None
@@ -70,17 +70,20 @@ class _Take:
         return Interaction(request, response, self.failure, left=not whole and self.failure is None)
 
     def _has_all(self, headers: Fields) -> bool:
-        """Whether all of the response has come; a guest may leave when it has as much as was announced."""
+        """Return whether the response is complete: it has ended, or has as many bytes as its content-length says.
+
+        A guest may leave after that number of bytes, without reading the end.
+        """
         assert self.response is not None
         lengths = [value for name, value in headers if name.lower() == "content-length"]
         return self.response.body.end is BodyEnd.WHOLE or lengths == [str(len(self.received))]
 
 
 class Cassette(Tape):
-    """A stand-in for an upstream: ``outgoing=cassette("upstream.json")``. ``cassette`` has its options.
+    """A stand-in for an upstream: ``outgoing=cassette("upstream.json")``. ``cassette`` describes its options.
 
-    A cassette belongs to one test. Each recorded response answers one request. Responses to equal requests come in the
-    order of their recording.
+    A cassette belongs to one test. Each recorded response answers one request. Equal requests get their responses in
+    the order of their recording.
     """
 
     def __init__(
@@ -94,7 +97,7 @@ class Cassette(Tape):
         upstream: Send,
     ) -> None:
         self._file = Path(file)
-        self._given_mode = mode
+        self._default_mode = mode
         self._matching = matching
         self._repeat = repeat
         self._redaction = redaction
@@ -103,8 +106,9 @@ class Cassette(Tape):
         self._opened = False
         self._path = self._file
         self._mode = RecordMode.ONCE
-        #: the file's content when it was opened, None without a file, and the interactions in it
+        #: The file's content at the time of opening; None without a file.
         self._content: bytes | None = None
+        #: The interactions in the file.
         self._old: list[Interaction] = []
         self._keys: list[Key] = []
         self._used: list[bool] = []
@@ -115,7 +119,7 @@ class Cassette(Tape):
 
     @property
     def path(self) -> Path:
-        """The path of the file. Under pytest a relative one starts at the folder of the test's module."""
+        """The path of the file. Under pytest a relative path starts at the folder of the test's module."""
         test = running_test.get()
         return self._path if self._opened or test is None else test.folder / self._file
 
@@ -130,15 +134,15 @@ class Cassette(Tape):
     # ---- the file ----------------------------------------------------------------------------------------
 
     def _open(self) -> None:
-        """Look at the file, and decide about the mode: once, when it is first needed, in the test."""
+        """Read the file and choose the mode, at the cassette's first use. Raises CassetteError."""
         if self._opened:
             return
         self._path = self.path
         test = running_test.get()
-        asked = None if test is None else test.session.mode
-        mode = asked or self._given_mode or RecordMode.ONCE
+        forced = None if test is None else test.session.mode
+        mode = forced or self._default_mode or RecordMode.ONCE
         if test is not None and self._path.resolve() in test.session.written and mode is not RecordMode.NONE:
-            mode = RecordMode.NEW_EPISODES  # the same test run has recorded it, in another test or example
+            mode = RecordMode.NEW_EPISODES  # Another test or example of this run has recorded interactions in it.
         self._content = file.read(self._path)
         if self._content is not None:
             try:
@@ -153,20 +157,23 @@ class Cassette(Tape):
 
     @property
     def _records(self) -> bool:
-        """Whether a request that the file does not have is recorded."""
+        """Whether a request without a response in the file is recorded."""
         if self._mode is RecordMode.ONCE:
             return self._content is None
         return self._mode is not RecordMode.NONE
 
     def save(self) -> None:
-        """Write the recorded interactions, if any. The harness does so when a block ends well. Raises CassetteError."""
+        """Write the recorded interactions, if any. Raises CassetteError.
+
+        The harness calls this when a block ends without failure.
+        """
         if not self._takes:
             return
         new = [self._redaction.apply(self._taken(take)) for take in self._takes]
         old = list(map(self._redaction.apply, self._old))
         kept = [] if self._mode is RecordMode.ALL else old
-        # When all rules have been applied: a secret of the last response may be in the first request.
-        new, old, kept = (list(map(self._redaction.sweep, some)) for some in (new, old, kept))
+        # Only after all rules, because a secret of the last response may be in the first request.
+        new, old, kept = (list(map(self._redaction.sweep, interactions)) for interactions in (new, old, kept))
         made = [*kept, *(new if self._mode is not RecordMode.ALL else self._in_order(new, old))]
         if file.read(self._path) != self._content:
             raise CassetteError(f"another cassette wrote {self._path} at the same time: give each its own file")
@@ -186,9 +193,9 @@ class Cassette(Tape):
             raise CassetteError(f"{self._named(take.request)} cannot be recorded: {error}") from None
 
     def _in_order(self, new: list[Interaction], old: list[Interaction]) -> list[Interaction]:
-        """Return new interactions in the order that their requests have in the old file; new requests come last.
+        """Return the new interactions in the order of their requests in the old file. New requests come last.
 
-        An old interaction stays if only varying fields differ.
+        An old interaction stays if it differs only in varying fields.
         """
         waiting: dict[Key, list[Interaction]] = {}
         for interaction in new:
@@ -199,7 +206,7 @@ class Cassette(Tape):
             if same:
                 now = same.pop(0)
                 placed.append(before if self._alike(before, now) else now)
-        rest = {id(interaction) for some in waiting.values() for interaction in some}
+        rest = {id(interaction) for unplaced in waiting.values() for interaction in unplaced}
         return [*placed, *(interaction for interaction in new if id(interaction) in rest)]
 
     def _alike(self, one: Interaction, other: Interaction) -> bool:
@@ -221,24 +228,28 @@ class Cassette(Tape):
 
     async def send(
         self,
-        asked: OutgoingRequest,
+        outgoing: OutgoingRequest,
         request: messages.Request,
         options: RequestOptions,
         nursery: trio.Nursery,
         fail: Callable[[BaseException], None],
     ) -> messages.Response:
-        """The response to a guest's request. Raises HttpError, UnrecordedRequest and CassetteError."""
+        """Return the response to a guest's request, from the file or from the upstream.
+
+        Raises HttpError, UnrecordedRequest and CassetteError. A cancelled recording stays incomplete in the file, as
+        if the guest had left.
+        """
         self._open()
         if self._mode is RecordMode.ALL or (self._records and not self._old):
             return await self._record(request, options, nursery, fail)
-        content = await asked.read() if self._matching.needs_body else b""
+        content = await outgoing.read() if self._matching.needs_body else b""
         wanted = self._seen(request, content)
         found = self._find(wanted)
         if found is not None:
             await trio.lowlevel.checkpoint()
             return await self._replay(found, request, nursery)
         if not self._records:
-            raise UnrecordedRequest(asked, self._refusal(wanted))
+            raise UnrecordedRequest(outgoing, self._refusal(wanted))
         if self._matching.needs_body:
             request = messages.Request(
                 request.method,
@@ -251,7 +262,7 @@ class Cassette(Tape):
         return await self._record(request, options, nursery, fail)
 
     def _seen(self, request: messages.Request, content: bytes) -> RecordedRequest:
-        """A request as the file would have it."""
+        """Return a request in its form in the file: decoded and without secrets."""
         headers = _text(request.headers)
         seen = RecordedRequest(request.method, _url(request), headers, decoded(content, headers, whole=True))
         return self._redaction.sweep_request(self._redaction.request(seen))
@@ -259,7 +270,7 @@ class Cassette(Tape):
     # ---- replay ------------------------------------------------------------------------------------------
 
     def _find(self, wanted: RecordedRequest) -> Interaction | None:
-        """The next interaction with this request."""
+        """Return the next unused interaction with this request; None if the file has none."""
         key = self._matching.key(wanted)
         last = None
         for number, old in enumerate(self._old):
@@ -277,7 +288,7 @@ class Cassette(Tape):
             times = "once" if count == 1 else f"{count} times"
             lines = [
                 f"the guest asked for {shown(str(wanted))} more often than {self._path} has it: {times}",
-                f"give repeat=True to have the last response repeated, or {_REDO}",
+                f"pass repeat=True to repeat the last response, or {_REDO}",
             ]
             return "\n".join(lines)
         if self._content is None:
@@ -298,18 +309,18 @@ class Cassette(Tape):
         if response is None:
             if found.failure is not None:
                 raise HttpError(found.failure.code.case, found.failure.code.value)
-            await trio.sleep_forever()  # the guest left before the response, and does so again
+            await trio.sleep_forever()  # The recorded guest left before the response. This guest leaves as well.
             raise AssertionError
         content = response.content.encoded()
         trailers = _bytes(response.trailers)
         whole = found.failure is None and not found.left
         headers = _bytes(response.headers)
         if not may_have_content(request.method, response.status):
-            # It may answer a request with another method than the recorded one.
+            # The recorded request may have had another method.
             headers = response_headers(request.method, response.status, headers)
             return messages.Response(response.status, headers, Body.empty())
         if whole:
-            # The same content may be encoded in another length, and so may a replacement of a secret.
+            # Encoding the content again may change its length, and so may the replacement of a secret.
             headers = [
                 (name, b"%d" % len(content) if name.lower() == "content-length" else value) for name, value in headers
             ]
@@ -337,36 +348,36 @@ class Cassette(Tape):
         body = request.body
         if body.finished and body.error is None and body.buffered <= _SMALL:
             take.sent += body.take(body.buffered)
-            upward = Body.of(bytes(take.sent), body.trailers)
+            upstream_body = Body.of(bytes(take.sent), body.trailers)
         else:
-            upward = Body()
-            nursery.start_soon(self._copy, take, body, upward, take.sent, fail)
-        asked = messages.Request(
+            upstream_body = Body()
+            nursery.start_soon(self._copy, take, body, upstream_body, take.sent, fail)
+        sent = messages.Request(
             request.method,
             request.scheme,
             request.authority,
             request.path_with_query,
-            list(_readable(request.headers)),
-            upward,
+            list(_with_known_codings(request.headers)),
+            upstream_body,
         )
         try:
             with real_time():
-                response = await self._upstream(asked, options, nursery)
+                response = await self._upstream(sent, options, nursery)
         except HttpError as error:
-            if body.error is None:  # else the guest broke off its own request
+            if body.error is None:  # Otherwise the guest aborted its own request.
                 take.failure = error
             body.close(error)
             raise
         take.response = response
-        downward = Body()
-        downward.subscribe_left(nursery.cancel_scope.cancel)
-        nursery.start_soon(self._copy, take, response.body, downward, take.received, fail)
-        return messages.Response(response.status, list(response.headers), downward)
+        guest_body = Body()
+        guest_body.subscribe_left(nursery.cancel_scope.cancel)
+        nursery.start_soon(self._copy, take, response.body, guest_body, take.received, fail)
+        return messages.Response(response.status, list(response.headers), guest_body)
 
     async def _copy(
         self, take: _Take, source: Body, target: Body, kept: bytearray, fail: Callable[[BaseException], None]
     ) -> None:
-        """Hand content on, and keep it."""
+        """Pass content from a body to another and append it to ``kept``."""
         try:
             while True:
                 with real_time():
@@ -374,8 +385,8 @@ class Cassette(Tape):
                 if not piece:
                     break
                 kept += piece
-                if len(kept) > MOST:
-                    fail(CassetteError(f"{self._named(take.request)} has more than {MOST >> 20} MiB of content"))
+                if len(kept) > MAX_CONTENT:
+                    fail(CassetteError(f"{self._named(take.request)} has more than {MAX_CONTENT >> 20} MiB of content"))
                     return
                 await target.send_all(piece)
                 await trio.lowlevel.checkpoint()
@@ -391,7 +402,7 @@ class Cassette(Tape):
             source.close()
 
     def _named(self, request: messages.Request) -> str:
-        """A request in a message, without secrets."""
+        """Return a request as an error message shows it, without secrets."""
         return shown(str(self._redaction.request(RecordedRequest(request.method, _url(request), []))))
 
 
@@ -408,22 +419,24 @@ def cassette(
     varying: Iterable[str] = ("date",),
     upstream: Send | None = None,
 ) -> Cassette:
-    """Record the requests of guests in a file, and answer them from it. Give the result as ``outgoing``.
+    """Record the requests of guests in a file, and answer them from it. Pass the result as ``outgoing``.
 
-    ``mode`` is ``once`` (the default: record if the file does not exist), ``none``, ``all`` or ``new_episodes``.
-    pytest's option ``--wasi-trio-record`` overrides it. ``match`` names the parts in which a request must equal a
-    recorded one: ``method``, ``url`` or its parts ``scheme``, ``authority``, ``path`` and ``query``, ``body``, and
-    ``header:NAME``. With ``repeat``, the last response to equal requests answers all further ones.
+    * ``mode`` is one of ``RecordMode``: ``once`` (the default: record if the file does not exist), ``none``, ``all`` or
+      ``new_episodes``. pytest's option ``--wasi-trio-record`` overrides it.
+    * ``match`` names the parts in which a request must equal a recorded request: ``method``, ``url``, ``body``,
+      ``header:NAME``, and the parts of the URL: ``scheme``, ``authority``, ``path`` and ``query``.
+    * ``repeat``: the last response to equal requests answers all further ones.
+    * ``redact_headers`` adds fields whose values do not reach the file. A mapping also has their replacements.
+    * ``redact_parameters`` adds parameters of queries and forms, and members of JSON, in the same way.
+    * ``redact_body`` has rules for content: functions from bytes to bytes, and regular expressions. The groups of an
+      expression are secrets. Without groups, the whole match is a secret.
+    * ``redact_values`` are the secrets themselves.
+    * ``varying`` names fields whose new values alone do not change a recorded interaction.
+    * ``upstream`` sends requests while recording. The default is the network: ``Client().send`` of
+      ``wasi_trio.wasi.http``.
 
-    ``redact_headers`` adds fields whose values do not reach the file. ``redact_parameters`` adds parameters of queries
-    and forms, and members of JSON. A mapping has the replacements. ``redact_body`` has regular expressions for secrets
-    in content, whose groups are the secrets if they have any, or functions from bytes to bytes. ``redact_values`` are
-    the secrets themselves. A value that one rule replaces is replaced in the whole file.
-
-    ``varying`` names fields whose new values alone do not change a recorded interaction. ``upstream`` sends requests
-    while recording. The default is the network: ``Client().send`` of ``wasi_trio.wasi.http``.
-
-    Raises ValueError for an unknown mode or part, and re.error.
+    A value that one rule replaces is replaced in the whole file. Raises ValueError for an unknown mode or part, and
+    re.error.
     """
     if mode is not None and mode not in list(RecordMode):
         raise ValueError(f"mode={mode!r} is not one of {', '.join(RecordMode)}")
@@ -454,11 +467,11 @@ def _bytes(fields: Fields) -> list[tuple[str, bytes]]:
     return [(name, value.encode("latin-1")) for name, value in fields]
 
 
-def _readable(headers: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, bytes]]:
-    """Fields of a request that asks for no coding of content but those that can be looked into."""
+def _with_known_codings(headers: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, bytes]]:
+    """Yield a request's fields. Of content codings, the request accepts only those that a cassette can decode."""
     for name, value in headers:
         if name.lower() == "accept-encoding":
-            given = [item.strip() for item in value.decode("latin-1").split(",")]
-            kept = [item for item in given if item.partition(";")[0].strip().lower() in (*CODINGS, "identity")]
+            accepted = [item.strip() for item in value.decode("latin-1").split(",")]
+            kept = [item for item in accepted if item.partition(";")[0].strip().lower() in (*CODINGS, "identity")]
             value = ", ".join(kept or ["identity"]).encode("latin-1")
         yield name, value

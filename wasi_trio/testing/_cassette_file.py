@@ -1,4 +1,4 @@
-"""The file of a cassette: JSON that reads well in a diff."""
+"""Reads and writes the files of cassettes: JSON that is easy to read in a diff."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from wasi_trio.testing._interactions import (
 from wasi_trio.wasi.http._errors import HttpError
 from wasi_trio.wasi.p3._http_types import ERROR_CODE
 
-#: what marks a file as a cassette, with the version of its format
+#: The member that marks a file as a cassette. Its value is the version of the format.
 _MARK = "wasi_trio cassette"
 _VERSION = 1
 _CODES = dict(ERROR_CODE.cases)
-#: base64 characters in a line
+#: Maximum number of base64 characters in a line.
 _LINE = 76
-#: spellings of JSON that are kept: such content is written as JSON, and comes to the same bytes again
+#: The ways of writing JSON that the file can reproduce to the byte. Content in another one is written as text.
 _SPELLINGS: dict[str, dict[str, Any]] = {
     "compact": {"separators": (",", ":"), "ensure_ascii": False},
     "spaced": {"ensure_ascii": False},
@@ -43,13 +43,13 @@ _SPELLINGS: dict[str, dict[str, Any]] = {
 
 
 def dump(interactions: Iterable[Interaction]) -> str:
-    """The text of a file."""
+    """Return the text of a file."""
     document = {_MARK: _VERSION, "interactions": [_interaction(interaction) for interaction in interactions]}
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
 def save(path: Path, text: str) -> bytes:
-    """Write a file, whole or not at all, and return its content; raises CassetteError."""
+    """Replace a file, completely or not at all, and return its content. Raises CassetteError."""
     data = text.encode()
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -120,7 +120,7 @@ def _spelled(data: bytes) -> dict[str, Any]:
 def _as_json(text: str) -> dict[str, Any] | None:
     try:
         value = json.loads(text)
-        # Half of a surrogate pair, NaN: no file could have these, and remain JSON in UTF-8.
+        # Half of a surrogate pair and NaN cannot be in a JSON file in UTF-8.
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError):
         return None
@@ -134,7 +134,7 @@ def _as_json(text: str) -> dict[str, Any] | None:
 
 
 def read(path: Path) -> bytes | None:
-    """The content of a file, None if it does not exist; raises CassetteError."""
+    """Return the content of a file; None if it does not exist. Raises CassetteError."""
     try:
         return path.read_bytes()
     except FileNotFoundError:
@@ -144,7 +144,7 @@ def read(path: Path) -> bytes | None:
 
 
 def parse(data: bytes, path: Path) -> list[Interaction]:
-    """The interactions of a file's content; raises CassetteError, which names the place of the fault."""
+    """Return the interactions in a file's content. Raises CassetteError, which names the place of the fault."""
     try:
         text = data.decode()
     except UnicodeDecodeError:
@@ -154,7 +154,7 @@ def parse(data: bytes, path: Path) -> list[Interaction]:
     except json.JSONDecodeError as error:
         raise CassetteError(f"{path}, line {error.lineno}: this is not JSON: {error.msg}") from None
     except RecursionError:
-        raise CassetteError(f"{path} nests too deep") from None
+        raise CassetteError(f"{path} is nested too deeply") from None
     if not isinstance(document, dict) or _MARK not in document:
         raise CassetteError(f"{path} is not a cassette: it has no member {_MARK!r}")
     if document[_MARK] != _VERSION:
@@ -165,13 +165,13 @@ def parse(data: bytes, path: Path) -> list[Interaction]:
     return found
 
 
-def _part(where: str, given: object, name: str, kind: type[Any], default: Any = None) -> Any:
-    """A member of an object, of some kind."""
-    if not isinstance(given, Mapping):
+def _part(where: str, data: object, name: str, kind: type[Any], default: Any = None) -> Any:
+    """Return a member of a JSON object. Raises CassetteError if its type is not ``kind``."""
+    if not isinstance(data, Mapping):
         raise CassetteError(f"{where} must be an object")
-    value = given.get(name, default)
+    value = data.get(name, default)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        names = {str: "a text", int: "a number", list: "a list", dict: "an object", bool: "true or false"}
+        names = {str: "a string", int: "a number", list: "a list", dict: "an object", bool: "true or false"}
         raise CassetteError(f"{where}: {name!r} must be {names[kind]}")
     return value
 
@@ -181,12 +181,12 @@ def _read_interaction(where: str, item: object) -> Interaction:
     assert isinstance(item, dict)
     response, failure = None, None
     if "response" in item:
-        given = _part(where, item, "response", dict)
+        data = _part(where, item, "response", dict)
         inside = f"{where}, response"
-        status = _part(inside, given, "status", int)
+        status = _part(inside, data, "status", int)
         if not 200 <= status <= 999:
             raise CassetteError(f"{inside}: {status} is not the status of a response")
-        response = RecordedResponse(status, *_read_message(inside, given))
+        response = RecordedResponse(status, *_read_message(inside, data))
     if "error" in item:
         failure = _read_failure(f"{where}, error", item["error"])
     left = _part(where, item, "guest left", bool, False)
@@ -203,19 +203,19 @@ def _read_interaction(where: str, item: object) -> Interaction:
     )
 
 
-def _read_message(where: str, given: Mapping[str, Any]) -> tuple[Fields, Content, Fields]:
+def _read_message(where: str, data: Mapping[str, Any]) -> tuple[Fields, Content, Fields]:
     content = Content()
-    if "content" in given:
-        content = _read_content(f"{where}, content", given["content"])
-    return _read_fields(where, given, "headers"), content, _read_fields(where, given, "trailers")
+    if "content" in data:
+        content = _read_content(f"{where}, content", data["content"])
+    return _read_fields(where, data, "headers"), content, _read_fields(where, data, "trailers")
 
 
-def _read_fields(where: str, given: Mapping[str, Any], name: str) -> Fields:
+def _read_fields(where: str, data: Mapping[str, Any], name: str) -> Fields:
     fields = []
-    for line in _part(where, given, name, list, []):
+    for line in _part(where, data, name, list, []):
         field, colon, value = line.partition(":") if isinstance(line, str) else ("", "", "")
         if not colon:
-            raise CassetteError(f'{where}: each of {name!r} must be a text such as "name: value"')
+            raise CassetteError(f'{where}: each of {name!r} must be a string such as "name: value"')
         try:
             value.encode("latin-1")
         except UnicodeEncodeError:
@@ -224,10 +224,10 @@ def _read_fields(where: str, given: Mapping[str, Any], name: str) -> Fields:
     return fields
 
 
-def _read_failure(where: str, given: object) -> HttpError:
-    code = _part(where, given, "code", str)
-    assert isinstance(given, dict)
-    value = given.get("value")
+def _read_failure(where: str, data: object) -> HttpError:
+    code = _part(where, data, "code", str)
+    assert isinstance(data, dict)
+    value = data.get("value")
     if code not in _CODES:
         raise CassetteError(f"{where}: {shown(code)} is not an error-code of wasi:http")
     payload = PAYLOADS.get(code)
@@ -238,24 +238,24 @@ def _read_failure(where: str, given: object) -> HttpError:
     return HttpError(code, value)
 
 
-def _read_content(where: str, given: object) -> Content:
-    if not isinstance(given, Mapping):
+def _read_content(where: str, data: object) -> Content:
+    if not isinstance(data, Mapping):
         raise CassetteError(f"{where} must be an object")
-    coding = _part(where, given, "coding", str, "")
+    coding = _part(where, data, "coding", str, "")
     if coding and coding not in CODINGS:
         raise CassetteError(f"{where}: {shown(coding)} is not one of {', '.join(CODINGS)}")
-    if "json" in given:
-        spelling = _SPELLINGS.get(_part(where, given, "spelling", str, "compact"))
+    if "json" in data:
+        spelling = _SPELLINGS.get(_part(where, data, "spelling", str, "compact"))
         if spelling is None:
             raise CassetteError(f"{where}: 'spelling' must be one of {', '.join(_SPELLINGS)}")
-        return Content(json.dumps(given["json"], **spelling).encode(errors="surrogatepass"), coding)
+        return Content(json.dumps(data["json"], **spelling).encode(errors="surrogatepass"), coding)
     for name in ("text", "base64"):
-        if name not in given:
+        if name not in data:
             continue
-        value = given[name]
+        value = data[name]
         lines = [value] if isinstance(value, str) else value
         if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
-            raise CassetteError(f"{where}: {name!r} must be a text or a list of lines")
+            raise CassetteError(f"{where}: {name!r} must be a string or a list of lines")
         joined = "".join(lines)
         if name == "text":
             return Content(joined.encode(errors="surrogatepass"), coding)

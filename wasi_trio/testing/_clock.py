@@ -1,4 +1,4 @@
-"""Real time for what happens outside of a test whose clock jumps."""
+"""Real time for operations outside of a test whose clock jumps."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import trio
 
 @dataclass
 class _RealTime:
-    """How many ask for real time, and how the clock is set without them."""
+    """The number of blocks that require real time, and the clock's settings for the time after them."""
 
     count: int
     rate: float
@@ -25,7 +25,7 @@ _real_time: trio.lowlevel.RunVar[_RealTime | None] = trio.lowlevel.RunVar("wasi_
 
 @contextmanager
 def real_time() -> Iterator[None]:
-    """Have a MockClock follow real time while the block runs, because it cannot know of a network."""
+    """Let a MockClock follow real time while the block runs, because it does not notice waits for a network."""
     testing = sys.modules.get("trio.testing")
     clock = trio.lowlevel.current_clock()
     if testing is None or not isinstance(clock, testing.MockClock):

@@ -1,4 +1,4 @@
-"""Requests with what became of them, as a cassette holds them."""
+"""The interactions of a cassette: requests with their responses or failures."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from wasi_trio.wasi.http._errors import (
     TLSAlertReceivedPayload,
 )
 
-#: names and values, in Latin-1, in order
+#: Pairs of a name and a value, in order. Values have only Latin-1 characters.
 Fields: TypeAlias = list[tuple[str, str]]
 
-#: bytes of content that a cassette holds for one message
-MOST = 16 << 20
-#: the content codings that a cassette can look into
+#: Maximum size of one message's content, in bytes.
+MAX_CONTENT = 16 << 20
+#: The content codings that a cassette can decode.
 CODINGS = ("gzip", "deflate")
 
-#: the payloads of error codes that have fields
+#: The payload types of error codes whose payload is a record.
 PAYLOADS: dict[str, type[Any]] = {
     "DNS-error": DNSErrorPayload,
     "TLS-alert-received": TLSAlertReceivedPayload,
@@ -35,18 +35,18 @@ PAYLOADS: dict[str, type[Any]] = {
 
 
 class CassetteError(Exception):
-    """A cassette cannot be read, or an exchange of a guest cannot be recorded."""
+    """A cassette cannot be read or written, or a guest's request cannot be recorded."""
 
 
 @dataclass(frozen=True)
 class Content:
-    """Content without the ``coding`` that its message has it in; "" is none."""
+    """Decoded content. ``coding`` is its content coding in the message, or ""."""
 
     data: bytes = b""
     coding: str = ""
 
     def encoded(self) -> bytes:
-        """The content as the message has it."""
+        """Return the content in its coding."""
         if self.coding == "gzip":
             return gzip.compress(self.data, mtime=0)
         if self.coding == "deflate":
@@ -56,6 +56,8 @@ class Content:
 
 @dataclass(frozen=True)
 class RecordedRequest:
+    """A request in a cassette."""
+
     method: str
     url: str
     headers: Fields
@@ -68,6 +70,8 @@ class RecordedRequest:
 
 @dataclass(frozen=True)
 class RecordedResponse:
+    """A response in a cassette."""
+
     status: int
     headers: Fields
     content: Content = Content()
@@ -76,10 +80,10 @@ class RecordedResponse:
 
 @dataclass(frozen=True)
 class Interaction:
-    """A request, and its response as far as it came.
+    """A request and its response, which may be incomplete.
 
-    ``failure`` is the error that took the response's place, or cut it. ``left`` says that the guest did not wait for
-    the response or its end.
+    ``failure`` is the error that replaced or cut the response. ``left`` means that the guest left before the response
+    or before its end.
     """
 
     request: RecordedRequest
@@ -89,7 +93,7 @@ class Interaction:
 
 
 def failure_with(failure: HttpError, change: Callable[[str], str]) -> HttpError:
-    """An error with the texts in it changed."""
+    """Return an error in which ``change`` has replaced each string."""
     value = failure.code.value
     if isinstance(value, str):
         value = change(value)
@@ -99,32 +103,35 @@ def failure_with(failure: HttpError, change: Callable[[str], str]) -> HttpError:
 
 
 def decoded(data: bytes, headers: Fields, whole: bool) -> Content:
-    """Content out of its coding. Raises CassetteError for a coding that is not among CODINGS, and for bad data."""
+    """Decode the content of a message with these headers. ``whole`` means that ``data`` is complete.
+
+    Raises CassetteError for an unknown coding, for bad data, and for content of more than 16 MiB.
+    """
     coding = ", ".join(value for name, value in headers if name.lower() == "content-encoding").strip().lower()
     coding = {"x-gzip": "gzip", "identity": ""}.get(coding, coding)
     if not coding or not data:
         return Content(data)
     if coding not in CODINGS:
-        raise CassetteError(f"the content is encoded as {coding}, in which secrets cannot be found")
+        raise CassetteError(f"the content is encoded as {coding}, which cannot be searched for secrets")
     windows = (zlib.MAX_WBITS | 16,) if coding == "gzip" else (zlib.MAX_WBITS, -zlib.MAX_WBITS)
     for bits in windows:
         plain = _inflated(data, bits, whole)
         if plain is not None:
             return Content(plain, coding)
-    raise CassetteError(f"the content is not {coding}, though its content-encoding says so")
+    raise CassetteError(f"the content is not {coding}, but its content-encoding is")
 
 
 def _inflated(data: bytes, bits: int, whole: bool) -> bytes | None:
-    """Compressed data plain, None if it is bad; raises CassetteError if that is too large."""
+    """Return decompressed data; None for bad data. Raises CassetteError if the result is too large."""
     plain = bytearray()
     while data:
         inflater = zlib.decompressobj(bits)
         try:
-            plain += inflater.decompress(data, MOST + 1 - len(plain))
+            plain += inflater.decompress(data, MAX_CONTENT + 1 - len(plain))
         except zlib.error:
             return None
-        if len(plain) > MOST:
-            raise CassetteError(f"the content is larger than {MOST >> 20} MiB when decoded")
+        if len(plain) > MAX_CONTENT:
+            raise CassetteError(f"the content is larger than {MAX_CONTENT >> 20} MiB when decoded")
         if not inflater.eof:
             return None if whole else bytes(plain)
         data = inflater.unused_data

@@ -1,4 +1,4 @@
-"""The recorded request that equals a guest's request, and the nearest one."""
+"""Compares a guest's request with recorded requests."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from urllib.parse import parse_qsl
 from wasi_trio._texts import shown
 from wasi_trio.testing._interactions import RecordedRequest
 
-#: what two requests have to have in common, in order
+#: The values of the compared parts, in order. Equal requests have equal keys.
 Key: TypeAlias = tuple[Any, ...]
 
 PARTS = ("method", "scheme", "authority", "path", "query", "body")
-#: a part that stands for several
+#: The parts that ``url`` stands for.
 _URL = ("scheme", "authority", "path", "query")
 _HEADER = "header:"
-#: requests that are compared with one that is not recorded
-_COMPARED = 500
-#: characters of each that count for how near they are
-_LOOKED_AT = 2000
-#: characters of a value in a message
-_SHOWN = 300
+#: Maximum number of recorded requests in the search for the nearest one.
+_MAX_COMPARED = 500
+#: Maximum number of characters compared in each of them.
+_MAX_COMPARED_CHARACTERS = 2000
+#: Maximum number of characters of a value in a message.
+_MAX_SHOWN = 300
 
 
 class Matching:
-    """A comparison of requests by some of their parts; raises ValueError for an unknown part."""
+    """A comparison of requests by some of their parts. Raises ValueError for an unknown part."""
 
     def __init__(self, parts: Iterable[str]) -> None:
         self.parts: list[str] = []
@@ -44,12 +44,12 @@ class Matching:
         return tuple(_value(request, part) for part in self.parts)
 
     def nearest(self, request: RecordedRequest, recorded: Sequence[RecordedRequest]) -> RecordedRequest | None:
-        """The recorded request that has the most in common with this one."""
+        """Return the recorded request with the most similar text; None without recorded requests."""
         text = self._text(request)
         matcher: SequenceMatcher[str] = SequenceMatcher(autojunk=False)
         matcher.set_seq2(text)
         best, score = None, -1.0
-        for other in recorded[:_COMPARED]:
+        for other in recorded[:_MAX_COMPARED]:
             matcher.set_seq1(self._text(other))
             if matcher.real_quick_ratio() > score and matcher.ratio() > score:
                 best, score = other, matcher.ratio()
@@ -57,21 +57,21 @@ class Matching:
 
     def _text(self, request: RecordedRequest) -> str:
         body = _plain(request) if self.needs_body else ""
-        return f"{request.method} {request.url}\n{body}"[:_LOOKED_AT]
+        return f"{request.method} {request.url}\n{body}"[:_MAX_COMPARED_CHARACTERS]
 
     def differences(self, request: RecordedRequest, other: RecordedRequest) -> Iterator[str]:
-        """Lines that say in which parts two requests differ."""
+        """Yield a line for each part in which two requests differ."""
         for part in self.parts:
             if _value(request, part) != _value(other, part):
-                yield f"the {part} is {_spelled(request, part)}, recorded is {_spelled(other, part)}"
+                yield f"the {part} is {_displayed(request, part)}, recorded is {_displayed(other, part)}"
 
 
 def _value(request: RecordedRequest, part: str) -> Any:
-    """A part of a request in a form in which what means the same is equal."""
+    """Return a part of a request in a normal form, which is equal for equivalent requests."""
     if part == "method":
         return request.method
     if part == "body":
-        return _meaning(request)
+        return _normalized_content(request)
     if part.startswith(_HEADER):
         return tuple(_header(request, part.removeprefix(_HEADER)))
     found = _url_part(request, part)
@@ -80,7 +80,7 @@ def _value(request: RecordedRequest, part: str) -> Any:
     return found.lower() if part in ("scheme", "authority") else found
 
 
-def _spelled(request: RecordedRequest, part: str) -> str:
+def _displayed(request: RecordedRequest, part: str) -> str:
     if part == "method":
         text = request.method
     elif part == "body":
@@ -89,14 +89,14 @@ def _spelled(request: RecordedRequest, part: str) -> str:
         text = ", ".join(_header(request, part.removeprefix(_HEADER)))
     else:
         text = _url_part(request, part)
-    return repr(shown(text, _SHOWN)) if not text or part == "body" else shown(text, _SHOWN)
+    return repr(shown(text, _MAX_SHOWN)) if not text or part == "body" else shown(text, _MAX_SHOWN)
 
 
 def _url_part(request: RecordedRequest, part: str) -> str:
     scheme, _, rest = request.url.partition("://")
     if part == "scheme":
         return scheme
-    # Not by urlsplit, which refuses some URLs of guests.
+    # urlsplit refuses some URLs of guests.
     target, _, query = rest.partition("?")
     if part == "query":
         return query
@@ -108,8 +108,8 @@ def _header(request: RecordedRequest, name: str) -> list[str]:
     return [value for other, value in request.headers if other.lower() == name.strip().lower()]
 
 
-def _meaning(request: RecordedRequest) -> object:
-    """Content as it is compared: JSON whatever its layout and order, a form whatever its order."""
+def _normalized_content(request: RecordedRequest) -> object:
+    """Return content in a normal form: JSON without regard to layout and order, a form without regard to order."""
     kind = _content_type(request)
     if kind == "application/json" or kind.endswith("+json"):
         try:

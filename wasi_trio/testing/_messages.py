@@ -131,9 +131,9 @@ class Feed:
         self._body.finish(self._trailers)
 
 
-def fields(given: Fields) -> list[tuple[str, bytes]]:
+def fields(source: Fields) -> list[tuple[str, bytes]]:
     """Return fields in the form in which they are sent. Raises ValueError for fields that HTTP or WASI forbids."""
-    pairs = given.items() if isinstance(given, Mapping) else given
+    pairs = source.items() if isinstance(source, Mapping) else source
     checked = FieldMap()
     sent = []
     for name, value in pairs:
@@ -155,19 +155,19 @@ def encode(
     Adds content-type and content-length to ``headers`` if they are known and absent. The length 0 is added only if
     ``always``.
     """
-    given = {name.lower() for name, _ in headers}
+    names = {name.lower() for name, _ in headers}
     if data is not None:
         if content is not None:
-            raise ValueError("give either content or json")
+            raise ValueError("content and json exclude each other: pass one of them")
         content = json.dumps(data)
-        if "content-type" not in given:
+        if "content-type" not in names:
             headers.append(("content-type", b"application/json"))
     after = fields(trailers)
     if isinstance(content, AsyncIterable):
         body = Body()
         return body, Feed(body, content, after)
     whole = (content.encode() if isinstance(content, str) else content) or b""
-    if (whole or always) and not after and "content-length" not in given:
+    if (whole or always) and not after and "content-length" not in names:
         headers.append(("content-length", b"%d" % len(whole)))
     return Body.of(whole, after or None), None
 

@@ -41,7 +41,7 @@ class Network:
         return Listener(transport)
 
     async def connect(self, host: str, port: int) -> MemoryStream:
-        """Wait for a guest that listens at the address, or at all addresses, and connect to it."""
+        """Connect to a guest that listens at the address, or at all addresses. Waits for such a guest."""
         address = Address(host, port)
         transport = self._memory.tcp(address.family)
         while True:
@@ -62,7 +62,7 @@ class Network:
 
 
 class _Registered:
-    """A thing that a test must close. The leak check learns of it."""
+    """An object that a test must close. It reports its opening and closing to the leak check."""
 
     def __init__(self, what: str) -> None:
         self._register = REGISTER.get()
@@ -93,7 +93,7 @@ class MemoryStream(_Registered, trio.abc.HalfCloseableStream):
         return self._transport.remote_address()[:2]
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """Send all data, as in trio. Waits while the connection is full."""
+        """Send all data, as in trio. Waits while the connection is full. Cancellation may leave a part unsent."""
         with self._sending:
             await trio.lowlevel.checkpoint()
             self._check(self._ended)
@@ -154,7 +154,7 @@ class MemoryStream(_Registered, trio.abc.HalfCloseableStream):
 
 
 class Listener(_Registered, trio.abc.Listener[MemoryStream]):
-    """Accepts connections from guests, for example for trio.serve_listeners."""
+    """A listener that accepts connections from guests, for example for trio.serve_listeners."""
 
     def __init__(self, transport: MemoryTcp) -> None:
         super().__init__("a Listener")

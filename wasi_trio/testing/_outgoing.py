@@ -19,7 +19,7 @@ from wasi_trio.wasi.http._request_options import RequestOptions
 
 
 class OutgoingRequest(Incoming):
-    """A guest's outgoing request. Its content may still be arriving: ``async for`` yields it piece by piece."""
+    """A guest's outgoing request. Its content may arrive later: ``async for`` yields it piece by piece."""
 
     def __init__(self, request: messages.Request) -> None:
         super().__init__(request.body, request.headers)
@@ -70,7 +70,7 @@ class Tape(ABC):
     @abstractmethod
     async def send(
         self,
-        asked: OutgoingRequest,
+        outgoing: OutgoingRequest,
         request: messages.Request,
         options: RequestOptions,
         nursery: trio.Nursery,
@@ -81,7 +81,8 @@ class Tape(ABC):
     def save(self) -> None: ...
 
 
-#: Answers a guest's request. To make it fail, raises HttpError such as ``HttpError("connection-refused")``.
+#: A function that answers a guest's requests, or a cassette. The function raises HttpError, for example
+#: ``HttpError("connection-refused")``, to let a request fail.
 OutgoingHandler: TypeAlias = Callable[[OutgoingRequest], Awaitable[Answer]] | Tape
 
 
@@ -97,7 +98,7 @@ class UnexpectedRequest(Exception):
 
 
 class Outgoing:
-    """Replaces the network. ``fail`` gets the errors of the test's own code."""
+    """Replaces the network. ``fail`` receives the errors of the test's own code."""
 
     def __init__(self, handler: OutgoingHandler | None, fail: Callable[[BaseException], None]) -> None:
         self._handler = handler
@@ -107,16 +108,16 @@ class Outgoing:
         self, request: messages.Request, options: RequestOptions, nursery: trio.Nursery
     ) -> messages.Response:
         """Send a request, as ``wasi_trio.wasi.http._client.Client.send`` does."""
-        asked = OutgoingRequest(request)
+        outgoing = OutgoingRequest(request)
         if self._handler is None:
-            self._fail(UnexpectedRequest(asked))
+            self._fail(UnexpectedRequest(outgoing))
             raise HttpError("HTTP-request-denied")
         timeout = options.first_byte_timeout
         try:
             with trio.move_on_after(math.inf if timeout is None else timeout):
                 if isinstance(self._handler, Tape):
-                    return await self._handler.send(asked, request, options, nursery, self._fail)
-                return self._begin(await self._handler(asked), request, options, nursery)
+                    return await self._handler.send(outgoing, request, options, nursery, self._fail)
+                return self._begin(await self._handler(outgoing), request, options, nursery)
             raise HttpError("connection-read-timeout")
         except BodyAborted as aborted:  # the guest aborted the request that the handler reads
             raise aborted.error from None
@@ -130,17 +131,17 @@ class Outgoing:
         self, answer: Answer, request: messages.Request, options: RequestOptions, nursery: trio.Nursery
     ) -> messages.Response:
         if not isinstance(answer, Answer):
-            raise TypeError(f"outgoing= is to return an Answer, and returned {answer!r}")
+            raise TypeError(f"outgoing= returned {answer!r}: return an Answer")
         response, feed = answer.take()
         if not may_have_content(request.method, response.status):
             headers = response_headers(request.method, response.status, response.headers)
             response, feed = messages.Response(response.status, headers, Body.empty()), None
         response.body.subscribe_left(nursery.cancel_scope.cancel)
-        nursery.start_soon(self._go_on, response.body, feed, request.body, options.between_bytes_timeout)
+        nursery.start_soon(self._complete, response.body, feed, request.body, options.between_bytes_timeout)
         return response
 
-    async def _go_on(self, body: Body, feed: Feed | None, request: Body, pause: float | None) -> None:
-        """Write content in pieces, and take the rest of the request, as a server would."""
+    async def _complete(self, body: Body, feed: Feed | None, request: Body, pause: float | None) -> None:
+        """Write content in pieces, and receive the rest of the request, like a server."""
         if feed is not None:
             try:
                 await feed.run(pause)
@@ -159,7 +160,7 @@ class Outgoing:
 
 
 async def drain(request: Body) -> None:
-    """Take the rest of a request, as a server would."""
+    """Receive and discard the rest of a request, like a server."""
     with suppress(BodyAborted):
         while await request.receive_some():
             await trio.lowlevel.checkpoint()

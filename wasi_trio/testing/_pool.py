@@ -8,19 +8,20 @@ import trio
 
 from wasi_trio.serve.pool._handler import ProxyHandler
 from wasi_trio.serve.pool._outcomes import Retirement
+from wasi_trio.testing._output_text import OutputText
 from wasi_trio.wasi._stdio import CopyingSink, StdoutSink
 
 #: The reasons that make an instance a failed one.
 _FAILED = frozenset(Retirement) - {Retirement.SHUTDOWN, Retirement.REUSE_COUNT, Retirement.IDLE, Retirement.CANCELLED}
 
 
-class InstanceRecord:
+class InstanceRecord(OutputText):
     """One instance of a component. The record remains after the instance has ended."""
 
     def __init__(self, component: str, number: int) -> None:
         #: The component's name.
         self.component = component
-        #: Counts from 1 for each component.
+        #: The number of the instance. Each component's numbers begin at 1.
         self.number = number
         #: The number of requests so far.
         self.requests = 0
@@ -28,16 +29,6 @@ class InstanceRecord:
         self.retired: Retirement | None = None
         self._stdout: CopyingSink | None = None
         self._stderr: CopyingSink | None = None
-
-    @property
-    def stdout(self) -> str:
-        """Its standard output so far, as UTF-8. Invalid bytes are replaced."""
-        return self.stdout_bytes.decode(errors="replace")
-
-    @property
-    def stderr(self) -> str:
-        """Its standard error so far, decoded likewise."""
-        return self.stderr_bytes.decode(errors="replace")
 
     @property
     def stdout_bytes(self) -> bytes:

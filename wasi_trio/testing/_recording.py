@@ -46,7 +46,7 @@ def record(opened: Recorded) -> None:
 
 @cache
 def _has_begun() -> RunVar[bool]:
-    """Return whether the current loop has opened an object."""
+    """Return the variable that says whether the current event loop has opened an object."""
     import trio
 
     return trio.lowlevel.RunVar("wasi_trio_has_begun", False)

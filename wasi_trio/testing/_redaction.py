@@ -1,4 +1,4 @@
-"""Secrets of recorded messages, and their replacement wherever they stand."""
+"""Finds secrets in recorded messages and replaces them everywhere."""
 
 from __future__ import annotations
 
@@ -23,33 +23,33 @@ from wasi_trio.testing._interactions import (
 
 REDACTED = "REDACTED"
 
-#: fields whose values are always replaced
+#: The fields whose values are always replaced.
 HEADERS = ("authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key", "x-auth-token")
-#: parameters of queries and forms, and members of JSON, whose values are always replaced
+#: The parameters of queries and forms, and members of JSON, whose values are always replaced.
 PARAMETERS = ("access_token", "api_key", "apikey", "client_secret", "id_token", "password", "refresh_token")
 
-#: names, or names with what to write in the place of their values
+#: Names, or a mapping of names to the replacements of their values.
 Names: TypeAlias = Iterable[str] | Mapping[str, str]
-#: what finds secrets in content: a regular expression, whose groups are the secrets if it has any, or a function
-#: that returns the content without them
+#: A rule for secrets in content: a function that returns the content without them, or a regular expression. The groups
+#: of an expression are secrets. Without groups, the whole match is a secret.
 BodyRule: TypeAlias = str | re.Pattern[str] | Callable[[bytes], bytes]
 
-#: characters of the shortest secret that is looked for outside of its own place: a shorter one is likely to be a word
-LEAST = 6
-#: fields whose value is a URL
+#: Minimum size of a secret that is replaced outside of its own place, in bytes. A shorter one may be an ordinary word.
+MIN_SECRET = 6
+#: The fields whose value is a URL.
 _URLS = ("location", "content-location", "referer")
-#: characters that JSON escapes by a backslash and a letter
+#: The characters that JSON escapes by a backslash and a letter.
 _SHORT = {'"': b'"', "\\": b"\\", "/": b"/", "\b": b"b", "\f": b"f", "\n": b"n", "\r": b"r", "\t": b"t"}
-#: characters that HTML escapes by a name
+#: The characters that HTML escapes by a name.
 _NAMED = {"&": b"amp", "<": b"lt", ">": b"gt", '"': b"quot", "'": b"apos"}
 _FORM = "application/x-www-form-urlencoded"
 
 
 class Redaction:
-    """Rules for what must not reach a cassette's file.
+    """Rules that keep secrets out of a cassette's file.
 
-    A value that one rule has replaced is a secret of the whole cassette: ``sweep`` replaces it in every place, spelled
-    plainly or in an encoding that messages use.
+    A value that one rule has replaced is a secret of the whole cassette. ``sweep`` replaces it everywhere, in plain
+    form and in the encodings of messages.
     """
 
     def __init__(
@@ -59,8 +59,8 @@ class Redaction:
         body: BodyRule | Iterable[BodyRule] = (),
         values: str | Iterable[str | None] = (),
     ) -> None:
-        self._headers = _named(HEADERS, headers)
-        self._parameters = _named(PARAMETERS, parameters)
+        self._headers = _replacements(HEADERS, headers)
+        self._parameters = _replacements(PARAMETERS, parameters)
         rules: Iterable[BodyRule] = [body] if isinstance(body, (str, re.Pattern)) or callable(body) else body
         self._body = [re.compile(rule) if isinstance(rule, str) else rule for rule in rules]
         names = "|".join(re.escape(name) for name in self._parameters)
@@ -68,13 +68,13 @@ class Redaction:
         self._secrets: dict[bytes, None] = {}
         self._pattern: re.Pattern[bytes] | None = None
         for value in [values] if isinstance(values, str) else values:
-            if value:  # a variable of the environment that is not set is no secret
-                self._know(value, least=1)
+            if value:  # None is an unset environment variable.
+                self._remember(value, minimum=1)
 
     # ---- by rule -----------------------------------------------------------------------------------------
 
     def apply(self, interaction: Interaction) -> Interaction:
-        """An interaction with what the rules name replaced; what they find is known from then on."""
+        """Return an interaction in which the rules have replaced secrets, and remember these for ``sweep``."""
         response = interaction.response
         return replace(
             interaction,
@@ -83,7 +83,7 @@ class Redaction:
         )
 
     def request(self, request: RecordedRequest) -> RecordedRequest:
-        """``apply`` for a request alone."""
+        """Return a request in which the rules have replaced secrets, and remember these."""
         return replace(
             request,
             url=self._url(request.url),
@@ -108,7 +108,7 @@ class Redaction:
         if replacement is None:
             return self._url(value) if name.lower() in _URLS else value
         for secret in _secrets_of_field(name.lower(), value):
-            self._know(secret)
+            self._remember(secret)
         return replacement
 
     def _url(self, url: str) -> str:
@@ -118,7 +118,7 @@ class Redaction:
         user, at, host = authority.rpartition("@")
         if at:
             for part in (user, *user.split(":")):
-                self._know(unquote(part))
+                self._remember(unquote(part))
             before = f"{scheme}{slashes}{REDACTED}@{host}{slash}{path}"
         query, hash_, fragment = query.partition("#")
         return f"{before}{mark}{self._pairs(query)}{hash_}{fragment}"
@@ -131,8 +131,8 @@ class Redaction:
         replacement = self._parameters.get(unquote_plus(name).lower())
         if replacement is None or not equals:
             return pair
-        self._know(value)
-        self._know(unquote_plus(value))
+        self._remember(value)
+        self._remember(unquote_plus(value))
         return f"{name}={quote_plus(replacement)}"
 
     def _content(self, content: Content, headers: Fields) -> Content:
@@ -153,40 +153,40 @@ class Redaction:
         return replace(content, data=data)
 
     def _replace_member(self, match: re.Match[str]) -> str:
-        self._know(match[2])
-        with suppress(ValueError):  # it may only look like JSON
-            self._know(json.loads(f'"{match[2]}"', strict=False))
+        self._remember(match[2])
+        with suppress(ValueError):  # The text may only look like JSON.
+            self._remember(json.loads(f'"{match[2]}"', strict=False))
         before = match[0][: match.start(2) - match.start()]
         return before + _json_escaped(self._parameters[match[1].lower()])
 
     def _replace_match(self, match: re.Match[str]) -> str:
         if not match.re.groups:
-            self._know(match[0])
+            self._remember(match[0])
             return REDACTED
         pieces, at = [], match.start()
         for group in range(1, match.re.groups + 1):
             start, end = match.span(group)
             if start < at:
-                continue  # it took no part, or is within another group
-            self._know(match[group])
+                continue  # The group took no part in the match, or is within another group.
+            self._remember(match[group])
             pieces += [match.string[at:start], REDACTED]
             at = end
         return "".join([*pieces, match.string[at : match.end()]])
 
-    # ---- wherever it stands ------------------------------------------------------------------------------
+    # ---- everywhere --------------------------------------------------------------------------------------
 
-    def _know(self, secret: str, least: int = LEAST) -> None:
-        known = [secret]
-        with suppress(UnicodeError):  # a field is read as Latin-1, and is UTF-8 as likely as not
-            known.append(secret.encode("latin-1").decode())
-        for text in known:
+    def _remember(self, secret: str, minimum: int = MIN_SECRET) -> None:
+        readings = [secret]
+        with suppress(UnicodeError):  # A field is read as Latin-1, but is often UTF-8.
+            readings.append(secret.encode("latin-1").decode())
+        for text in readings:
             data = text.encode("utf-8", "surrogatepass")
-            if len(data) >= least and text != REDACTED and data not in self._secrets:
+            if len(data) >= minimum and text != REDACTED and data not in self._secrets:
                 self._secrets[data] = None
                 self._pattern = None
 
     def sweep(self, interaction: Interaction) -> Interaction:
-        """An interaction without any of the secrets that are known."""
+        """Return an interaction without any of the remembered secrets."""
         response = interaction.response
         if response is not None:
             response = replace(
@@ -204,7 +204,7 @@ class Redaction:
         )
 
     def sweep_request(self, request: RecordedRequest) -> RecordedRequest:
-        """``sweep`` for a request alone."""
+        """Return a request without any of the remembered secrets."""
         return replace(
             request,
             method=self._swept_text(request.method),
@@ -225,9 +225,9 @@ class Redaction:
         return replace(content, data=self._without_beginning(data) if cut else data)
 
     def _without_beginning(self, data: bytes) -> bytes:
-        """Return content that was cut without the beginning of a secret at its end."""
+        """Return incomplete content, without the beginning of a secret at its end."""
         for secret in self._secrets:
-            for size in range(len(secret) - 1, LEAST - 1, -1):
+            for size in range(len(secret) - 1, MIN_SECRET - 1, -1):
                 if data.endswith(secret[:size]):
                     return data[:-size] + REDACTED.encode()
         return data
@@ -243,15 +243,15 @@ class Redaction:
         return self._pattern.sub(REDACTED.encode(), data)
 
 
-def _named(usual: Iterable[str], given: Names) -> dict[str, str]:
-    names = dict.fromkeys(usual, REDACTED)
-    given = [given] if isinstance(given, str) else given
-    pairs = given.items() if isinstance(given, Mapping) else dict.fromkeys(given, REDACTED).items()
-    return names | {name.lower(): replacement for name, replacement in pairs}
+def _replacements(usual: Iterable[str], more: Names) -> dict[str, str]:
+    replacements = dict.fromkeys(usual, REDACTED)
+    more = [more] if isinstance(more, str) else more
+    pairs = more.items() if isinstance(more, Mapping) else dict.fromkeys(more, REDACTED).items()
+    return replacements | {name.lower(): replacement for name, replacement in pairs}
 
 
 def _secrets_of_field(name: str, value: str) -> Iterator[str]:
-    """The value, and the parts of it that are likely to stand elsewhere."""
+    """Yield a field's value, and its parts that other messages may contain."""
     yield value
     if name in ("cookie", "set-cookie"):
         pairs = value.split(";") if name == "cookie" else [value.partition(";")[0]]
@@ -274,16 +274,18 @@ def _secrets_of_field(name: str, value: str) -> Iterator[str]:
 
 
 def _pattern_of(secrets: Iterable[bytes]) -> re.Pattern[bytes]:
-    """Return an expression for every spelling of some secrets."""
-    spelled: set[bytes] = {form for secret in secrets for form in _spellings(secret)}
-    longest_first = sorted(spelled, key=lambda form: len(form), reverse=True)
-    # Few places begin with any of these bytes, so most are passed over at once.
-    first = b"".join(rb"\x%02x" % byte for byte in sorted({byte for secret in secrets for byte in _first(secret)}))
+    """Return an expression for all forms of some secrets."""
+    forms: set[bytes] = {form for secret in secrets for form in _forms(secret)}
+    longest_first = sorted(forms, key=lambda form: len(form), reverse=True)
+    # The lookahead makes the search fast, because few places begin with one of these bytes.
+    first = b"".join(
+        rb"\x%02x" % byte for byte in sorted({byte for secret in secrets for byte in _first_bytes(secret)})
+    )
     return re.compile(b"(?=[%b])(?:%b)" % (first, b"|".join(longest_first)))
 
 
-def _first(secret: bytes) -> Iterator[int]:
-    """Yield the bytes that a spelling of a secret may begin with."""
+def _first_bytes(secret: bytes) -> Iterator[int]:
+    """Yield the possible first bytes of the forms of a secret."""
     character = secret.decode("utf-8", "surrogatepass")[0]
     yield from (*b"%\\&+", secret[0])
     yield from (secret.hex()[:1] + secret.hex()[:1].upper()).encode()
@@ -292,9 +294,9 @@ def _first(secret: bytes) -> Iterator[int]:
         yield form[0]
 
 
-def _spellings(secret: bytes) -> Iterator[bytes]:
-    """Yield regular expressions for a secret as messages may spell it."""
-    # Encoders differ in which characters they escape, so each character may be escaped or not.
+def _forms(secret: bytes) -> Iterator[bytes]:
+    """Yield regular expressions for the forms of a secret in messages."""
+    # Encoders escape different characters, so each character may be escaped or not.
     yield b"".join(map(_character, secret.decode("utf-8", "surrogatepass")))
     yield b"(?i:%b)" % secret.hex().encode()
     yield from map(re.escape, _base64(secret))
@@ -304,7 +306,7 @@ def _base64(secret: bytes) -> Iterator[bytes]:
     """Yield a secret in base64 at each offset, without the ends, which depend on its neighbours."""
     for offset in range(3):
         start, end = (offset * 8 + 5) // 6, (offset + len(secret)) * 8 // 6
-        if end - start >= LEAST:
+        if end - start >= MIN_SECRET:
             for encode in (base64.b64encode, base64.urlsafe_b64encode):
                 yield encode(bytes(offset) + secret + bytes(2))[start:end]
 
@@ -316,7 +318,7 @@ def _character(character: str) -> bytes:
     spelled = [
         re.escape(plain),
         b"".join(b"%%%02x" % byte for byte in plain),
-        # JSON may stand in a text of JSON, whose backslashes are escaped again.
+        # A string in JSON may contain JSON, whose backslashes are escaped again.
         b"".join(rb"\\+u%b" % units[at : at + 2].hex().encode() for at in range(0, len(units), 2)),
         rb"&\#(?:0*%d|x0*%x);" % (ord(character), ord(character)),
     ]

@@ -21,6 +21,7 @@ from wasi_trio.serve.pool._options import HandlerOptions
 from wasi_trio.testing import _cache as cache
 from wasi_trio.testing import _standstill as standstill
 from wasi_trio.testing._outgoing import Outgoing, Tape
+from wasi_trio.testing._output_text import OutputText
 from wasi_trio.testing._pool import InstanceRecord, Pools
 from wasi_trio.testing._recording import Watch, leaks, record
 from wasi_trio.testing._settings import GuestSettings, Settings, features_of, handler_options, imports_of, wasi_options
@@ -35,8 +36,8 @@ H = TypeVar("H", bound=Iterable[ProxyHandler])
 
 #: Maximum number of bytes kept of each output. Beyond that, the guest finds the output closed.
 CAPTURED = 16 << 20
-#: Time for a guest to return after its response, in seconds.
-MOMENT = 0.5
+#: Maximum time for a guest to return after its response, in seconds.
+RETURN_SECONDS = 0.5
 #: Maximum number of instances listed for a failed test.
 LISTED = 20
 
@@ -68,23 +69,13 @@ class Failable:
                 raise self._error
 
 
-class Outputs:
+class Outputs(OutputText):
     """The output of guests."""
 
     def __init__(self) -> None:
         self._stdout = CapturedOutput(CAPTURED)
         self._stderr = CapturedOutput(CAPTURED)
         self._tape: Tape | None = None
-
-    @property
-    def stdout(self) -> str:
-        """The standard output so far, as UTF-8. Invalid bytes are replaced."""
-        return self.stdout_bytes.decode(errors="replace")
-
-    @property
-    def stderr(self) -> str:
-        """The standard error so far, decoded likewise."""
-        return self.stderr_bytes.decode(errors="replace")
 
     @property
     def stdout_bytes(self) -> bytes:
@@ -107,7 +98,7 @@ class Outputs:
             self._tape.save()
 
 
-def written(title: str, by: Outputs | InstanceRecord) -> list[tuple[str, str]]:
+def written(title: str, by: OutputText) -> list[tuple[str, str]]:
     """Return the titles and texts that show the output."""
     outputs = (("stdout", by.stdout), ("stderr", by.stderr))
     return [(f"{title}: {name}", text) for name, text in outputs if text]
@@ -199,8 +190,8 @@ class Running(Outputs):
             yield handlers[0]
 
     async def _note_lingering(self, watched: Watch) -> None:
-        """Note the guests that still work after their responses, except for the moment that a return takes."""
-        until = perf_counter() + MOMENT
+        """Note the guests that still work after their responses. A guest gets a short time to return."""
+        until = perf_counter() + RETURN_SECONDS
         while (instances := self._pools.lingering()) and perf_counter() < until:
             await trio.lowlevel.checkpoint()
         for instance in instances:
@@ -230,7 +221,7 @@ class Running(Outputs):
                 everything.cancel()
         if self._usage is not None:
             self._usage.instances.update(instance.component for instance in self._pools.instances)
-        if engine.profiler is not None:  # the engine is for this test alone
+        if engine.profiler is not None:  # No other test uses this engine.
             engine.close()
         if raised is not None:
             raise raised
@@ -239,7 +230,7 @@ class Running(Outputs):
 def load(sources: Sequence[Source], settings: Settings) -> tuple[list[str], Chain]:
     """Return the names and the chain of a test's components. Raises LoadError."""
     if not sources:
-        raise TypeError("no component is given")
+        raise TypeError("a component is missing: pass a path, bytes or text")
     named = read(sources)
     data = dict(named)
     features = features_of(settings)

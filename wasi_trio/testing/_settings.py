@@ -31,19 +31,22 @@ if TYPE_CHECKING:
 class GuestSettings(TypedDict, total=False):
     """The settings for any component.
 
-    ``imports`` are host interfaces in Python, as for ``wasi_trio.Imports``. ``env`` is the guest's environment.
-    ``outgoing`` answers the guest's outgoing requests. Without it, such a request fails the test. ``network`` is the
-    network of the guest's sockets. Without it, they reach only each other. ``seed`` is the seed of the guest's random
-    numbers, 0 by default, so they are the same in every run. None makes them different in each run.
+    * ``imports``: host interfaces in Python, as for ``wasi_trio.Imports``.
+    * ``env``: the guest's environment.
+    * ``outgoing``: answers the guest's outgoing requests. Without it, an outgoing request fails the test.
+    * ``network``: the network of the guest's sockets. Without it, they reach only each other.
+    * ``seed``: the seed of the guest's random numbers, 0 by default, so they are the same in every run. None makes them
+      different in each run.
+    * ``preopens``: directories by guest path: pytest's ``tmp_path``, ``scratch_directory()``, or a read-only
+      ``Preopen``.
+    * ``config``: the variables of wasi:config. Without it, the guest has no such interface.
+    * ``keyvalue``: the buckets of wasi:keyvalue by name. Without it, the guest has no such interface. A
+      ``MemoryStore()`` is a mapping that a test can fill before and inspect afterwards.
+    * ``wasi``: all other options. The settings above override it, except that its own ``http`` is kept, and with it
+      access to the network.
+    * ``features``: features of WebAssembly to enable beside the usual ones, as in ``Engine``.
 
-    ``preopens`` maps guest paths to directories: pytest's ``tmp_path``, ``scratch_directory()``, or a read-only
-    ``Preopen``. ``config`` has the variables of wasi:config. ``keyvalue`` has the buckets by name. A ``MemoryStore()``
-    is a mapping that a test can fill before and inspect afterwards. Without these two, the guest gets neither
-    interface.
-
-    ``wasi`` has all other options. The settings above override it, except that a given ``http`` is kept, and with it
-    access to the network. A guest's clocks follow trio's clock, including the wall clock. ``features`` names features
-    of WebAssembly to enable beside the usual ones, as in ``Engine``.
+    A guest's clocks follow trio's clock, including the wall clock.
     """
 
     imports: Imports | Mapping[str, Any]
@@ -98,9 +101,9 @@ def features_of(settings: GuestSettings) -> frozenset[str]:
 def imports_of(settings: GuestSettings, base: WasiOptions) -> Imports:
     """Return a test's host interfaces beside WASI, including those for the given state."""
     imports = state_imports(_state(settings, base.state))
-    given = settings.get("imports")
-    if given is not None:
-        imports.update(Imports(dict(given)) if isinstance(given, Mapping) else given)
+    own = settings.get("imports")
+    if own is not None:
+        imports.update(Imports(dict(own)) if isinstance(own, Mapping) else own)
     return imports
 
 

@@ -1,4 +1,4 @@
-"""A response as text that is the same in every run, for a library that keeps snapshots."""
+"""Describes a response as text that is the same in every run, for snapshot libraries."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any, TypeAlias
 
 from wasi_trio.testing._interactions import CassetteError, decoded
 
-#: what varies: a field or member of JSON by its name, a JSON path that begins with ``$``, or a regular expression
+#: A varying part: the name of a field or JSON member, a JSON path that begins with ``$``, or a regular expression.
 Varying: TypeAlias = str | re.Pattern[str]
 
-#: fields that differ from run to run
-USUAL = (
+#: The fields that differ from run to run.
+USUALLY_VARYING = (
     "age",
     "date",
     "expires",
@@ -27,7 +27,7 @@ USUAL = (
     "x-request-id",
     "x-trace-id",
 )
-#: base64 characters in a line
+#: Maximum number of base64 characters in a line.
 _LINE = 76
 _STEP = re.compile(
     r"""
@@ -42,13 +42,13 @@ _Fields: TypeAlias = Iterable[tuple[str, bytes]]
 
 
 def snapshot(status: int, headers: _Fields, content: bytes, trailers: _Fields, varying: Sequence[Varying]) -> str:
-    """The status, the fields as they were sent, the content, and the trailers, without what varies.
+    """Return the status, the fields, the content and the trailers as text, without the varying parts.
 
-    Raises ValueError for a JSON path that is none.
+    Raises ValueError for an invalid JSON path.
     """
     rules = _Rules(varying)
     headers = list(headers)
-    with suppress(CassetteError):  # a coding that nothing here knows
+    with suppress(CassetteError):  # Content in an unknown coding is shown encoded.
         content = decoded(content, [(name, value.decode("latin-1")) for name, value in headers], whole=True).data
     body = rules.content(content, _value(headers, "content-type"))
     lines = [str(status)]
@@ -63,15 +63,17 @@ def snapshot(status: int, headers: _Fields, content: bytes, trailers: _Fields, v
 
 
 class _Body:
+    """The text of some content. ``varies`` means that a part of it was replaced, so its length varies as well."""
+
     def __init__(self, text: str, varies: bool) -> None:
         self.text = text
-        #: whether something in it was replaced, so that its length varies as well
+
         self.varies = varies
 
 
 class _Rules:
     def __init__(self, varying: Sequence[Varying]) -> None:
-        self._names = {name.lower() for name in USUAL}
+        self._names = {name.lower() for name in USUALLY_VARYING}
         self._paths: list[tuple[str, list[_Step]]] = []
         self._patterns: list[re.Pattern[str]] = []
         for rule in varying:
@@ -95,7 +97,7 @@ class _Rules:
     def content(self, content: bytes, kind: str) -> _Body:
         kind = kind.partition(";")[0].strip().lower()
         if kind == "application/json" or kind.endswith("+json"):
-            with suppress(ValueError, RecursionError):  # it is shown as it is then
+            with suppress(ValueError, RecursionError):  # Invalid JSON is shown unchanged.
                 return self._indented(content)
         return self._plain(content)
 
@@ -135,7 +137,7 @@ class _Rules:
 
 
 def _placeholder(match: re.Match[str]) -> str:
-    """Return the replacement of a match: the name of its group, if it has one."""
+    """Return the replacement of a match: the name of its group, or ``<varies>``."""
     return f"<{match.lastgroup or 'varies'}>"
 
 
@@ -145,7 +147,7 @@ def _value(fields: _Fields, name: str) -> str:
 
 # ---- JSON paths ------------------------------------------------------------------------------------------
 
-#: finds the places of some members: of an object or array the keys that are meant
+#: A step of a path: returns the selected places in a value, each as an object or array with one of its keys.
 _Step: TypeAlias = Callable[[Any], "list[tuple[Any, Any]]"]
 
 
@@ -155,11 +157,11 @@ def _steps(path: str) -> list[_Step]:
     while at < len(path):
         match = _STEP.match(path, at)
         if match is None:
-            raise ValueError(f"{path!r} is not a JSON path such as $.items[0].id, $.items[*].id or $..id")
+            raise ValueError(f"{path!r} is not a JSON path, such as $.items[0].id, $.items[*].id or $..id")
         steps.append(_step(match))
         at = match.end()
     if not steps:
-        raise ValueError(f"{path!r} is all of the content")
+        raise ValueError(f"{path!r} is the whole content: name a member, such as $.id")
     return steps
 
 
@@ -190,7 +192,7 @@ def _anywhere(data: Any, name: str) -> Iterator[tuple[Any, Any]]:
 
 
 def _replaced(data: Any, steps: Sequence[_Step], text: str) -> Any:
-    """Data with what a path points at replaced; where it points at nothing, as it was."""
+    """Return data in which a text has replaced the selected values. A path may select none."""
     places: list[tuple[Any, Any]] = [([data], 0)]
     for step in steps:
         places = [place for holder, key in places for place in step(holder[key])]

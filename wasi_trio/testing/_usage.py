@@ -27,11 +27,13 @@ class Usage:
     """The sums for the guests of one test. It is the ``Tracer`` of their requests, and the ``Origin`` of calls."""
 
     def __init__(self) -> None:
-        #: Seconds of processor time, and instances, by component.
+        #: Processor time in seconds, by component.
         self.seconds: defaultdict[str, float] = defaultdict(float)
+        #: Number of instances, by component.
         self.instances: Counter[str] = Counter()
-        #: Calls that waited, and their seconds in the test's clock, by host function.
+        #: Number of calls that waited, by host function.
         self.waits: Counter[str] = Counter()
+        #: Duration of these calls in seconds of the test's clock, by host function.
         self.waited_seconds: defaultdict[str, float] = defaultdict(float)
 
     def begin(self, exchange: Exchange, carrier: Carrier | None) -> _Request:
@@ -125,7 +127,7 @@ def report(tests: Mapping[str, dict[str, Any]], most: int) -> Iterator[str]:
     """Yield lines about the tests and the components whose guests used most processor time."""
     times = {test: sum(seconds for seconds, _ in used["components"].values()) for test, used in tests.items()}
     slowest = sorted(times, key=lambda test: times[test], reverse=True)[:most]
-    yield f"the slowest {len(slowest)} of {len(tests)} tests with guests, by the processor time of those:"
+    yield f"the slowest {len(slowest)} of {len(tests)} tests with guests, by the guests' processor time:"
     for test in slowest:
         used = tests[test]
         instances = sum(count for _, count in used["components"].values())

@@ -1,4 +1,4 @@
-"""Types and functions of WIT by the names that a test has for them."""
+"""Finds types and functions of WIT by their full or shortened names."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ from wasi_trio.wasi.wit import FEATURES
 
 T = TypeVar("T")
 
-#: where names come from: WIT (its text, a file or a folder of it), a component, one that runs in the harness, or
-#: bindings that ``wasi_trio bindgen`` has written (the package, its ``Client``, a module of an interface)
+#: A source of names: WIT (its text, a file or a folder), a component, a component that runs in the harness, or the
+#: bindings that ``wasi_trio bindgen`` generates (the package, its ``Client``, or a module of an interface).
 WitSource: TypeAlias = "Source | Running | TypedInterface | InterfaceClient | type[Any] | ModuleType"
 
-#: other names that an error lists
+#: Maximum number of other names that an error lists.
 _LISTED = 10
 
 
 @dataclass(frozen=True)
 class Scope:
-    """An interface and its possible names: "" for the functions and types of a world itself."""
+    """An interface and its possible names. The name "" stands for a world's own functions and types."""
 
     names: tuple[str, ...]
     interface: Interface
-    #: puts the classes of bindings into its types
+    #: Adds the classes of bindings to a type.
     typed: Callable[[ValType], ValType]
 
     @property
@@ -60,40 +60,40 @@ class Scope:
 
 @dataclass(frozen=True)
 class Names:
-    """Everything with a name in some WIT. ``component`` is its source, unless that runs already."""
+    """The named types and functions of a source. ``component`` is the source, unless it already runs."""
 
     scopes: list[Scope]
     origin: str
     component: Named | None = None
 
     def type(self, name: str) -> tuple[str, ValType | ResourceType]:
-        """The type of a name, and its full name; raises ValueError."""
+        """Return the full name of a type, and the type. Raises ValueError."""
         scope, short, found = self._find(name, "type", lambda scope: scope.interface.types)
         return _full(scope, short), found if isinstance(found, ResourceType) else scope.typed(found)
 
     def function(self, name: str) -> tuple[str, FuncType]:
-        """The function of a name, and its full name; raises ValueError."""
+        """Return the full name of a function, and its type. Raises ValueError."""
         scope, short, found = self._find(name, "function", lambda scope: scope.interface.functions)
         params = tuple((param, scope.typed(type_)) for param, type_ in found.params)
         return _full(scope, short), FuncType(params, found.result, found.is_async)
 
-    def _find(self, name: str, what: str, of: Callable[[Scope], Any]) -> tuple[Scope, str, Any]:
+    def _find(self, name: str, kind: str, members: Callable[[Scope], Any]) -> tuple[Scope, str, Any]:
         spelled: dict[str, list[tuple[Scope, str, Any]]] = {}
         for scope in self.scopes:
-            for short, found in of(scope).items():
+            for short, found in members(scope).items():
                 for spelling in _spellings(scope, short):
                     spelled.setdefault(spelling, []).append((scope, short, found))
         places = spelled.get(name, [])
         if not places:
             near = get_close_matches(name, spelled, _LISTED, cutoff=0.5) or sorted(spelled)[:_LISTED]
-            said = f"; it has {', '.join(near)}" if near else ""
-            raise ValueError(f"{self.origin} has no {what} {name}{said}")
+            known = f"; it has {', '.join(near)}" if near else ""
+            raise ValueError(f"{self.origin} has no {kind} {name}{known}")
         own = [place for place in places if not place[0].name]
         if own:
-            return own[0]  # the world's own has no longer name
+            return own[0]  # A world's own member has no longer name.
         if len({id(found) for _, _, found in places}) > 1:
             listed = ", ".join(sorted({_full(scope, short) for scope, short, _ in places}))
-            raise ValueError(f"{self.origin} has several {what}s {name}: {listed}")
+            raise ValueError(f"{self.origin} has several {kind}s {name}: {listed}")
         return places[0]
 
 
@@ -111,7 +111,7 @@ def _spellings(scope: Scope, short: str) -> Iterator[str]:
 
 
 def names_of(source: WitSource) -> Names:
-    """The names of a source; raises ValueError, LoadError, and WitError for WIT that is wrong."""
+    """Return the names of a source. Raises ValueError, LoadError, and WitError for invalid WIT."""
     if isinstance(source, Running):
         return _of_running(source)
     if isinstance(source, TypedInterface):
@@ -130,7 +130,7 @@ def names_of(source: WitSource) -> Names:
 
 
 def _is_wit(text: str) -> bool:
-    """Whether this is WIT and neither a path nor the text of a component."""
+    """Return whether the text is WIT, and not a path or the text of a component."""
     return any(character in text for character in "{;") and not text.lstrip().startswith(("(", ";;"))
 
 
@@ -161,7 +161,7 @@ def _of_wit(nodes: list[tree.PackageNode], wit: Wit) -> Iterator[Scope]:
 def _of_world(
     nodes: list[tree.PackageNode], world: tree.WorldNode, home: tree.PackageNode, own_only: bool
 ) -> Iterator[Scope]:
-    """Yield the interfaces of a world; with ``own_only`` the world itself, and interfaces without another name."""
+    """Yield the interfaces of a world. ``own_only`` restricts them to the world itself and unnamed interfaces."""
     members = list(elaborate(nodes, world, home).members())
     bare = Resolver(without_docs(members, {})).wit()
     seen = set()
@@ -184,7 +184,7 @@ def _names(name: str, version: str | None, short: str) -> tuple[str, ...]:
 def _of_component(named: Named) -> Iterator[Scope]:
     check_is_component(named.data, named.name)
     try:
-        # Written and read again, so that each name has passed the lexer: the component may be hostile.
+        # The component may be hostile. Writing and reading its WIT makes each name pass the lexer.
         nodes = parse_file(Text(named.name, write(describe(decode(named.data)).packages)))
     except ComponentError as error:
         raise load_error(named.name, error) from None
@@ -197,7 +197,7 @@ def _of_running(running: Running) -> Names:
     for linked in running._linked():
         data = cache.source_of(linked.component)
         if data is None:
-            raise ValueError(f"the types of {origin} are not at hand: give the path of the component")
+            raise ValueError(f"the types of {origin} are unknown here: pass the path of the component")
         scopes += _of_component(Named(linked.name, data))
     return Names(scopes, origin)
 
@@ -219,7 +219,7 @@ def _with_classes(interface: TypedInterface) -> Callable[[ValType], ValType]:
 
 
 def _bindings(source: Any) -> tuple[str, list[TypedInterface]]:
-    """What to call bindings, and the interfaces that they have: exported ones first."""
+    """Return the name of bindings, and their interfaces: first those that the component exports."""
     if isinstance(source, ModuleType):
         module = source.__name__
     else:
@@ -234,5 +234,5 @@ def _bindings(source: Any) -> tuple[str, list[TypedInterface]]:
         return module, found
     interface = getattr(source, "INTERFACE", None)
     if not isinstance(interface, TypedInterface):
-        raise ValueError(f"{source!r} is neither WIT, nor a component, nor bindings that bindgen has written")
+        raise ValueError(f"{source!r} is neither WIT, nor a component, nor bindings by bindgen")
     return module, [interface]

@@ -1,7 +1,7 @@
-"""The pytest plugin: components as fixtures, and what they wrote in the report of a test that failed.
+"""The pytest plugin: fixtures that open components, and reports of their output after a failed test.
 
-pytest loads this with every test suite of an environment that has wasi_trio, so it imports next to nothing until a
-fixture is used.
+pytest loads this module in each environment with wasi_trio, for all test suites. So it imports little until a test uses
+a fixture.
 """
 
 from __future__ import annotations
@@ -30,17 +30,18 @@ FIXTURES = ("wasi_component", "wasi_server")
 LEAKS = ("error", "warn", "off")
 #: The modules that every user of the harness has imported.
 _HARNESS = ("wasi_trio.testing._running", "wasi_trio.runtime._instance")
-#: The name of the option --wasi-trio-slow, and the attribute of a test's report that has its sums.
+#: The name of the option --wasi-trio-slow.
 SLOW = "wasi_trio_slow"
+#: The attribute of a test's report that holds its sums.
 USED = "wasi_trio_used"
-#: Whether a phase of the test did not pass.
+#: True if a phase of the test did not pass.
 _STOPPED = pytest.StashKey[bool]()
 
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is not a number of at least 1; before a file write --wasi-trio-slow=10"
+            f"{text!r} is not a number of at least 1: write --wasi-trio-slow=10 before a file"
         )
     return int(text)
 
@@ -48,7 +49,7 @@ def _positive(text: str) -> int:
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addini(
         "wasi_components",
-        "the folder in which wasi_component and wasi_server look for files (default: the root directory)",
+        "the folder for the files of wasi_component and wasi_server (default: the root directory)",
         default="",
     )
     parser.getgroup("wasi_trio").addoption(
@@ -58,18 +59,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=_positive,
         const=10,
         metavar="N",
-        help="show the N tests and components whose guests used most processor time (default: 10)",
+        help="show the N tests and components whose guests used the most processor time (default: 10)",
     )
     parser.getgroup("wasi_trio").addoption(
         "--wasi-trio-record",
         metavar="MODE",
         choices=list(RecordMode),
         default=None,
-        help="when cassettes record guests' requests: once, none, all or new_episodes (default: as each says, or once)",
+        help="record guests' requests in cassettes: once, none, all or new_episodes (default: each cassette's mode)",
     )
     parser.addini(
         "wasi_leaks",
-        "how to treat a test that leaves instances, streams or file descriptors open: error, warn or off"
+        "reaction to a test that leaves instances, streams or file descriptors open: error, warn or off"
         " (default: error)",
         default="error",
     )
@@ -78,7 +79,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     mode = config.getoption("--wasi-trio-record")
     config.stash[_SESSION] = RecordingSession(None if mode is None else RecordMode(mode))
-    config.addinivalue_line("markers", "wasi_components(*patterns): run a test for each file; components() makes it")
+    config.addinivalue_line(
+        "markers", "wasi_components(*patterns): run a test for each matching file (made by components())"
+    )
     config.addinivalue_line("markers", "wasi_allow_leaks: allow a test to leave instances and descriptors open")
     if config.getoption(SLOW) is not None:
         config.pluginmanager.register(_Collector(), SLOW)
@@ -102,14 +105,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture
 def wasi_source(request: pytest.FixtureRequest) -> Path | None:
-    """The file for which a test with the mark of ``components`` runs; None for any other test."""
+    """The file of the current test if it has the mark of ``components``; None for any other test."""
     source: Path | None = getattr(request, "param", None)
     return source
 
 
 @pytest.fixture
 async def wasi_component(request: pytest.FixtureRequest, wasi_source: Path | None) -> AsyncIterator[Opener[App]]:
-    """Opens components to be asked without a socket, until the test ends: `app = await wasi_component("app.wasm")`."""
+    """Opens components without a socket, until the test ends: `app = await wasi_component("app.wasm")`."""
     from wasi_trio.testing._app import component
     from wasi_trio.testing._opener import opener
 
@@ -139,10 +142,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         return
     plugins = item.config.pluginmanager.get_plugins()
     if not any(getattr(plugin, "__name__", None) == "pytest_trio.plugin" for plugin in plugins):
-        pytest.fail(f"{used[0]} needs pytest-trio, which is not there: pip install pytest-trio", pytrace=False)
+        pytest.fail(f"{used[0]} requires pytest-trio, which is not installed: pip install pytest-trio", pytrace=False)
     if item.get_closest_marker("trio") is None:
         pytest.fail(
-            f"{used[0]} is for tests that run on trio: make this one an async def, and mark it with"
+            f"{used[0]} requires a test that runs on trio: make this test an async def, and mark it with"
             " @pytest.mark.trio or set trio_mode = true",
             pytrace=False,
         )
@@ -176,7 +179,7 @@ def _counted(config: pytest.Config) -> Iterator[None]:
 
 
 class _Collector:
-    """The sums of all tests. The reports may come from other processes, as those of pytest-xdist do."""
+    """Collects the sums of all tests. Reports may come from other processes, for example those of pytest-xdist."""
 
     def __init__(self) -> None:
         self.tests: dict[str, dict[str, Any]] = {}
@@ -263,7 +266,7 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object
 
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call() -> Generator[None, object, object]:
-    """Have Ctrl-C end the session: nurseries put KeyboardInterrupt in groups, which pytest takes for failures."""
+    """Let Ctrl-C end the session. Nurseries put KeyboardInterrupt into groups, which pytest treats as failures."""
     try:
         return (yield)
     except BaseExceptionGroup as group:
@@ -275,7 +278,7 @@ def pytest_pyfunc_call() -> Generator[None, object, object]:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    if not report.passed:  # A test that is skipped or expected to fail need not clean up either.
+    if not report.passed:  # A skipped test, or one that is expected to fail, need not clean up either.
         item.stash[_STOPPED] = True
     if report.failed:
         for opened in recorded.get() or ():
@@ -289,7 +292,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 
 def pytest_unconfigure() -> None:
-    """Close the engine that the tests shared, if they had one."""
+    """Close the engines that the tests shared."""
     cache = sys.modules.get("wasi_trio.testing._cache")
     if cache is not None:
         cache.close()

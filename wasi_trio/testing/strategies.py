@@ -1,4 +1,4 @@
-"""Strategies of hypothesis for values of WIT types: arguments and results of components.
+"""Hypothesis strategies for values of WIT types: arguments and results of components.
 
 ::
 
@@ -7,7 +7,7 @@
         async with exports("math.wasm") as app:
             assert await app.call("math.add", *numbers) == sum(numbers) % 2**32
 
-They require hypothesis: ``pip install wasi-trio[testing]``.
+This module requires hypothesis: ``pip install wasi-trio[testing]``.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from wasi_trio.component._features import USUAL
 from wasi_trio.component._typed import plain_cases
 from wasi_trio.component._types import ResourceType, ValType
 from wasi_trio.component._values import Err, Ok, Some, Variant, record_class, snake_case
+from wasi_trio.component.abi._checks import INTEGER_RANGES
 from wasi_trio.component.wit import parse, render
 from wasi_trio.testing import _cache as cache
 from wasi_trio.testing._sources import Named
@@ -31,38 +32,30 @@ try:
     from hypothesis.strategies import SearchStrategy
 except ImportError as error:
     raise ImportError(
-        "wasi_trio.testing.strategies needs hypothesis, which is not there: pip install 'wasi-trio[testing]'"
+        "wasi_trio.testing.strategies requires hypothesis, which is not installed: pip install 'wasi-trio[testing]'"
     ) from error
 
 __all__ = ["NoStrategy", "WitSource", "arguments", "from_wit", "same"]
 
-#: parts of a type, each counted as often as it stands in the type: a value may have as many
-MOST = 10_000
+#: Maximum number of parts of a type. A part counts once for each of its occurrences, because a value may have as many.
+MAX_PARTS = 10_000
 
-_INTEGERS = {
-    t.S8: (-(2**7), 2**7 - 1),
-    t.U8: (0, 2**8 - 1),
-    t.S16: (-(2**15), 2**15 - 1),
-    t.U16: (0, 2**16 - 1),
-    t.S32: (-(2**31), 2**31 - 1),
-    t.U32: (0, 2**32 - 1),
-    t.S64: (-(2**63), 2**63 - 1),
-    t.U64: (0, 2**64 - 1),
-}
 _CHARACTERS = st.characters(exclude_categories=["Cs"])
 
 
 class NoStrategy(Exception):
-    """A strategy cannot make values of a type: a handle, a stream or a future is in it."""
+    """A strategy cannot make values of a type, because it contains a handle, a stream or a future."""
 
 
 def from_wit(
     type: str, source: WitSource | None = None, *, nan: bool = True, features: Collection[str] = ()
 ) -> SearchStrategy[Any]:
-    """Return values of a type: ``from_wit("acme:shop/catalog.product", "wit/")``, or ``from_wit("list<option<u8>>")``.
+    """Return a strategy for a type: ``from_wit("acme:shop/catalog.product", "wit/")``, or ``from_wit("list<u8>")``.
 
-    ``source`` has the named types. A name may leave out its package or interface if it stays unique:
-    ``catalog.product``, or ``product``. With ``nan`` False no value is NaN. ``features`` are the component's.
+    * ``source`` defines the named types. A name may omit its package or interface if it stays unique:
+      ``catalog.product``, or ``product``.
+    * ``nan`` may be False: then no value is NaN.
+    * ``features`` names features of WebAssembly to enable for the component beside the usual ones.
 
     Raises NoStrategy, ValueError for an unknown name, LoadError, and WitError.
     """
@@ -83,24 +76,24 @@ def arguments(
     nan: bool = True,
     features: Collection[str] = (),
 ) -> SearchStrategy[tuple[Any, ...]]:
-    """Return the arguments of a function as a tuple: ``arguments("math.wasm", "math.add")``.
+    """Return a strategy for a function's arguments as a tuple: ``arguments("math.wasm", "math.add")``.
 
-    The other parameters are those of ``from_wit``. ``replace`` has strategies for parameters by their names: if the
-    function accepts only some values, or if a parameter is a handle.
+    ``replace`` maps names of parameters to strategies. Use it if the function accepts only some values, or if a
+    parameter is a handle. The other parameters are those of ``from_wit``.
 
-    hypothesis draws the first arguments after the component is compiled, outside of its deadline. Raises NoStrategy,
+    The component is compiled when hypothesis draws the first arguments, outside of its deadline. Raises NoStrategy,
     ValueError, LoadError and WitError.
     """
     names = names_of(source)
     full, found = names.function(function)
-    given = {snake_case(name): strategy for name, strategy in (replace or {}).items()}
-    unknown = given.keys() - {snake_case(name) for name, _ in found.params}
+    replaced = {snake_case(name): strategy for name, strategy in (replace or {}).items()}
+    unknown = replaced.keys() - {snake_case(name) for name, _ in found.params}
     if unknown:
         parameters = ", ".join(name for name, _ in found.params) or "none"
         raise ValueError(f"{full} has no parameter {', '.join(sorted(unknown))}; it has {parameters}")
     maker = _Maker(nan)
     made = [
-        given[snake_case(name)] if snake_case(name) in given else maker.strategy(type_, f"{full}({name})")
+        replaced[snake_case(name)] if snake_case(name) in replaced else maker.strategy(type_, f"{full}({name})")
         for name, type_ in found.params
     ]
     return _after_compiling(st.tuples(*made), names.component, features)
@@ -109,7 +102,7 @@ def arguments(
 def _after_compiling(
     strategy: SearchStrategy[Any], component: Named | None, features: Collection[str]
 ) -> SearchStrategy[Any]:
-    """Return a strategy that has a component compiled before its first value."""
+    """Return a strategy that compiles a component before it draws its first value."""
     if component is None:
         return strategy
 
@@ -121,7 +114,7 @@ def _after_compiling(
 
 
 def same(one: object, other: object) -> bool:
-    """Return whether two values are equal. Unlike with ``==``, NaN equals NaN."""
+    """Return whether two values are equal. Unlike ``==``, it treats NaN as equal to NaN."""
     if isinstance(one, float) and isinstance(other, float):
         return one == other or (math.isnan(one) and math.isnan(other))
     if isinstance(one, (tuple, list)) and isinstance(other, (tuple, list)):
@@ -136,18 +129,18 @@ def same(one: object, other: object) -> bool:
 
 
 class _Maker:
-    """Makes strategies: one for each type, however often it occurs."""
+    """Makes strategies. All occurrences of a type share one."""
 
     def __init__(self, nan: bool) -> None:
         self._nan = nan
         self._made: dict[int, SearchStrategy[Any]] = {}
 
     def strategy(self, type_: ValType | ResourceType, path: str) -> SearchStrategy[Any]:
-        """Values of a type; ``path`` is what errors call it."""
+        """Return a strategy for a type. ``path`` is its name in errors. Raises NoStrategy."""
         if isinstance(type_, ResourceType):
-            raise NoStrategy(f"{path} is a resource: no value can be made up for one")
-        if _parts(type_, {}) > MOST:
-            raise NoStrategy(f"{path} has more than {MOST} parts")
+            raise NoStrategy(f"{path} is a resource: a strategy cannot make one")
+        if _parts(type_, {}) > MAX_PARTS:
+            raise NoStrategy(f"{path} has more than {MAX_PARTS} parts")
         return self._of(type_, path)
 
     def _of(self, type_: ValType, path: str) -> SearchStrategy[Any]:
@@ -164,20 +157,20 @@ class _Maker:
             case t.BOOL:
                 return st.booleans()
             case t.F32 | t.F64:
-                # The Component Model does not preserve the bits of a NaN: one of them is enough.
+                # One NaN is enough, because the Component Model does not preserve the bits of a NaN.
                 numbers = st.floats(allow_nan=False, width=32 if type_ == t.F32 else 64)
                 return numbers | st.just(math.nan) if self._nan else numbers
             case t.CHAR:
                 return _CHARACTERS
             case t.STRING:
                 return st.text(_CHARACTERS)
-            case t.Primitive() if type_ in _INTEGERS:
-                return st.integers(*_INTEGERS[type_])
+            case t.Primitive(name) if name in INTEGER_RANGES:
+                return st.integers(*INTEGER_RANGES[name])
             case t.List(element, length):
-                least = length or 0
+                minimum = length or 0
                 if element == t.U8:
-                    return st.binary(min_size=least, max_size=length)
-                return st.lists(self._of(element, f"{path}[]"), min_size=least, max_size=length)
+                    return st.binary(min_size=minimum, max_size=length)
+                return st.lists(self._of(element, f"{path}[]"), min_size=minimum, max_size=length)
             case t.Map(key, value):
                 return st.dictionaries(self._of(key, f"{path}[]"), self._of(value, f"{path}[]"))
             case t.Tuple(types):
@@ -199,7 +192,7 @@ class _Maker:
                 return st.none() | self._of(inner, path)
             case t.Result(ok, err):
                 return self._maybe(ok, f"{path}.ok").map(Ok) | self._maybe(err, f"{path}.err").map(Err)
-        raise NoStrategy(f"{path} is {_described(type_)}: no value can be made up for one")
+        raise NoStrategy(f"{path} is {_described(type_)}: a strategy cannot make one")
 
     def _variant(self, type_: t.Variant, payloads: list[SearchStrategy[Any]]) -> SearchStrategy[Any]:
         classes: tuple[type[Any], ...] = type_.python_classes or (Variant,) * len(type_.cases)
@@ -216,7 +209,7 @@ def _case(class_: type[Any], name: str) -> Callable[[Any], Any]:
 
 
 def _parts(type_: ValType, known: dict[int, int]) -> int:
-    """Return the number of parts of a type that is written out."""
+    """Return the number of parts of a type, with each part counted once for each of its occurrences."""
     count = known.get(id(type_))
     if count is None:
         count = known[id(type_)] = 1 + sum(_parts(child, known) for child in t.children(type_))

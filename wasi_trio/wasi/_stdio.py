@@ -150,7 +150,7 @@ class CopyingSink(StdoutSink):
         self.is_terminal = target.is_terminal
 
     def getvalue(self) -> bytes:
-        """All that was written so far."""
+        """Return all bytes written so far."""
         self._kept = [b"".join(self._kept)]
         return self._kept[0]
 

@@ -46,6 +46,27 @@ class TypeDefinitions:
         raise AssertionError(type_)
 
 
+def echo(type_: t.ValType, encoding: str = "utf8") -> str:
+    """Return the text of a component whose function ``echo`` returns its argument, which must pass in memory."""
+    definitions = TypeDefinitions()
+    ref = definitions.ref(type_)
+    return f"""(component
+      {" ".join(definitions.lines)}
+      (core module $M
+        (memory (export "memory") 64)
+        (global $next (mut i32) (i32.const 16))
+        (func (export "realloc") (param i32 i32 i32 i32) (result i32)
+          (local $at i32)
+          (local.set $at (i32.and (i32.add (global.get $next) (i32.const 7)) (i32.const -8)))
+          (global.set $next (i32.add (local.get $at) (local.get 3)))
+          (local.get $at))
+        (func (export "echo") (param i32) (result i32) (local.get 0)))
+      (core instance $m (instantiate $M))
+      (func (export "echo") (param "value" {ref}) (result {ref})
+        (canon lift (core func $m "echo") string-encoding={encoding}
+          (memory (core memory $m "memory")) (realloc (core func $m "realloc")))))"""
+
+
 def is_gated(type_: t.ValType) -> bool:
     """Return whether a type contains a type that wasmtime's default features exclude."""
     return t.contains(type_, t.Map) or any(

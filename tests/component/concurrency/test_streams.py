@@ -137,7 +137,7 @@ def test_cancelling_a_copy_without_progress(world: World, is_async: bool) -> Non
 
 
 def task_of(guest: Guest) -> Task:
-    """A call of an ``async`` function that does nothing, which has not been started."""
+    """Return an unstarted call of an ``async`` function that does nothing."""
     function = guest.lift(lambda guest: None, FuncType((), None, is_async=True))
     return Task(function, guest.instance, tuple, lambda outcome: None)
 

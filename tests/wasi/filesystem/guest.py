@@ -165,7 +165,7 @@ class Guest:
 async def guest(
     engine: Engine, version: str, *preopens: Preopen, release: str | None = None, **options: Any
 ) -> AsyncIterator[Guest]:
-    """A guest with these directories, built for ``release`` of WASI."""
+    """Run a guest with these directories, built for ``release`` of WASI."""
     linked = link_wasi(compile_component(engine, forwarder(version, *_GUESTS[version], release), version))
     async with trio.open_nursery() as nursery:
         context = WasiContext(WasiOptions(preopens=preopens, **options), nursery=nursery)

@@ -129,7 +129,7 @@ class Registry:
 
 @contextmanager
 def serving(tls: ssl.SSLContext | None = None) -> Iterator[Registry]:
-    """A registry on a free port of 127.0.0.1."""
+    """Run a registry on a free port of 127.0.0.1."""
     handler = type("Bound", (Handler,), {})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True

@@ -97,7 +97,7 @@ class Guest:
 
 @asynccontextmanager
 async def guest(version: str, **options: Any) -> AsyncIterator[Guest]:
-    """A guest with ``NetworkOptions`` as options. After its end, no socket is open."""
+    """Run a guest. ``options`` are those of ``NetworkOptions``. After the guest's end, no socket is open."""
     made = NetworkOptions(**options)
     async with trio.open_nursery() as nursery:
         context = WasiContext(WasiOptions(network=made), nursery=nursery)
@@ -113,14 +113,14 @@ async def guest(version: str, **options: Any) -> AsyncIterator[Guest]:
 
 @asynccontextmanager
 async def networked(version: str, **options: Any) -> AsyncIterator[Guest]:
-    """A guest with all permissions."""
+    """Run a guest with all permissions."""
     options = {"inherit": True, "allow_ip_name_lookup": True, "network": HostNetwork(), **options}
     async with guest(version, **options) as made:
         yield made
 
 
 def calls(version: str, request: pytest.FixtureRequest) -> Iterator[set[str]]:
-    """A module's fixture: the set of calls of its tests. At the end it must contain every function of a version."""
+    """Yield the set of calls of a module's tests. At the end it must contain all functions of a version."""
     names: set[str] = set()
     yield names
     selected = request.config.option.keyword or any("::" in argument for argument in request.config.args)

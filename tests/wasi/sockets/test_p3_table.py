@@ -58,7 +58,7 @@ async def connected(guest: Guest) -> tuple[Any, Any, Any]:
 
 
 def refused() -> Variant:
-    """An address without a listener."""
+    """Return an address without a listener."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return v4(port=sock.getsockname()[1])

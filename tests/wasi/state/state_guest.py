@@ -78,7 +78,7 @@ class Opened:
 async def instance_of(
     engine: Engine, release: str, interfaces: tuple[str, ...], state: State, context: dict[str, Any] | None = None
 ) -> AsyncIterator[Guest]:
-    """An instance of a guest with these interfaces."""
+    """Run an instance of a guest with these interfaces."""
     component = compile_component(engine, forwarder("proposals", interfaces, release=release), "guest", trusted=True)
     linked = link_wasi(component, state_imports(state))
     async with opened(state, engine.budget) as state:
@@ -92,13 +92,13 @@ async def instance_of(
 
 @asynccontextmanager
 async def bucket(engine: Engine, store: Store, release: str = DRAFT, **state: Any) -> AsyncIterator[Opened]:
-    """The default bucket in a store, opened by a guest."""
+    """Open the default bucket of a store in a guest."""
     async with bucket_of(engine, State(keyvalue={"default": store}, **state), release) as opened:
         yield opened
 
 
 @asynccontextmanager
 async def bucket_of(engine: Engine, given: State, release: str = DRAFT) -> AsyncIterator[Opened]:
-    """The default bucket of a state, opened by a guest."""
+    """Open the default bucket of a state in a guest."""
     async with instance_of(engine, release, _KEYVALUE, given) as guest:
         yield Opened(guest, await guest("open", ""))

@@ -39,7 +39,7 @@ async def patience():  # type: ignore[no-untyped-def]
 
 @contextmanager
 def locked(path: str) -> Iterator[sqlite3.Connection]:
-    """A connection with an unfinished write transaction, like another process."""
+    """Open a connection with an unfinished write transaction, like another process."""
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("BEGIN IMMEDIATE")
     try:

@@ -23,7 +23,7 @@ _MAX_KNOWN = 4096
 
 
 class Element:
-    """How elements of one type are copied.
+    """Copies elements of one type.
 
     ``code`` is the ``array`` type code of numbers, which are copied between memories as blocks of bytes. Elements of
     other types are lifted and lowered. Elements whose size ``varies`` are lowered with the reader's ``realloc``.

@@ -58,7 +58,7 @@ class Until:
         self.source = source
 
     def ready(self) -> bool:
-        """Whether the thread can continue."""
+        """Return whether the thread can continue."""
         raise NotImplementedError
 
     def finish(self, cancelled: bool) -> Any:
