@@ -42,7 +42,8 @@ class MonotonicClock:
     def __init__(self, context: WasiContext) -> None:
         pass
 
-    now = staticmethod(trio_nanoseconds)
+    def now(self) -> int:
+        return trio_nanoseconds()
 
     def resolution(self) -> int:
         return monotonic_resolution()
