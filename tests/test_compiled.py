@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 import importlib.machinery
 import importlib.util
@@ -80,7 +81,44 @@ def yields_in_blocks(tree: ast.AST) -> Iterator[int]:
                     yield node.lineno
 
 
-@pytest.mark.parametrize("fault", [twice_evaluated, deleted, functions_of_methods, yields_in_blocks])
+@functools.cache
+def compiled_classes() -> set[str]:
+    return {node.name for module in MODULES for node in ast.walk(source(module)) if isinstance(node, ast.ClassDef)}
+
+
+def reused_names_of_exceptions(tree: ast.AST) -> Iterator[int]:
+    """Yield the lines of except clauses of coroutines that repeat a name. A compiled class would be its type in both."""
+    for coroutine in ast.walk(tree):
+        if isinstance(coroutine, ast.AsyncFunctionDef):
+            names: dict[str, str] = {}
+            for node in ast.walk(coroutine):
+                if isinstance(node, ast.ExceptHandler) and node.name is not None and node.type is not None:
+                    type_ = ast.unparse(node.type)
+                    other = names.setdefault(node.name, type_)
+                    if other != type_ and {other, type_} & compiled_classes():
+                        yield node.lineno
+
+
+def enumerations_with_init(tree: ast.AST) -> Iterator[int]:
+    """Yield the lines of ``__init__`` in enumerations. mypyc does not call it."""
+    for class_ in ast.walk(tree):
+        if isinstance(class_, ast.ClassDef) and any("Enum" in ast.unparse(base) for base in class_.bases):
+            for method in class_.body:
+                if isinstance(method, ast.FunctionDef) and method.name == "__init__":
+                    yield method.lineno
+
+
+FAULTS = [
+    twice_evaluated,
+    deleted,
+    functions_of_methods,
+    yields_in_blocks,
+    reused_names_of_exceptions,
+    enumerations_with_init,
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
 def test_compiled_sources_do_without(fault: object) -> None:
     assert callable(fault)
     assert [f"{module}:{line}" for module in MODULES for line in fault(source(module))] == []
@@ -96,6 +134,11 @@ def test_compiled_sources_do_without(fault: object) -> None:
         (functions_of_methods, "class A:\n async def b(self):\n  def c(): ..."),
         (yields_in_blocks, "def a():\n with b:\n  yield"),
         (yields_in_blocks, "def a():\n try:\n  yield from b\n finally:\n  c()"),
+        (
+            reused_names_of_exceptions,
+            "async def a():\n try:\n  b()\n except BodyAborted as error:\n  d()\n except E as error:\n  f()",
+        ),
+        (enumerations_with_init, "class A(Enum):\n def __init__(self, b): ..."),
     ],
 )
 def test_faults_are_found(fault: object, text: str) -> None:
