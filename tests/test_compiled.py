@@ -87,7 +87,7 @@ def compiled_classes() -> set[str]:
 
 
 def reused_names_of_exceptions(tree: ast.AST) -> Iterator[int]:
-    """Yield the lines of except clauses of coroutines that repeat a name. A compiled class would be its type in both."""
+    """Yield the lines of except clauses that repeat a name in a coroutine. A compiled class is its type in both."""
     for coroutine in ast.walk(tree):
         if isinstance(coroutine, ast.AsyncFunctionDef):
             names: dict[str, str] = {}
