@@ -6,11 +6,11 @@ import ctypes
 import math
 import struct
 import traceback
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from tests.component.abi.world import Guest, Slots
+from tests.component.abi.world import Converting, Guest, Slots
 from wasi_trio.component import _types as t
 from wasi_trio.component import abi
 from wasi_trio.component._context import LIFT_FUEL
@@ -375,7 +375,7 @@ def test_guest_resources(type_: t.ValType) -> None:
 
 
 def test_the_context_converts_asynchronous_values() -> None:
-    class Context(type(Guest().cx)):  # type: ignore[misc]
+    class Context(Converting):
         def lift_stream(self, index: int, element: t.ValType | None) -> Any:
             return ("stream", index, element)
 
@@ -386,7 +386,7 @@ def test_the_context_converts_asynchronous_values() -> None:
             return ("error-context", index)
 
     guest = Guest()
-    guest.cx = Context(guest.handles, guest.memory, guest.realloc)
+    guest.cx = cast(Any, Context(guest))
     types = (t.Stream(t.U8), t.Future(None), t.ERROR_CONTEXT)
     expected = (("stream", 1, t.U8), ("future", 2, None), ("error-context", 3))
     assert lift(guest, types, 1, 2, 3) == expected

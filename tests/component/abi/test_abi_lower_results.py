@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import struct
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from tests.component.abi.test_abi_lower import GUESTS, UTF8, flats, stored
-from tests.component.abi.world import Guest, Slots
+from tests.component.abi.world import Converting, Guest, Slots
 from wasi_trio.component import _types as t
 from wasi_trio.component import abi
 from wasi_trio.component._errors import HostError, Trap
@@ -121,7 +121,7 @@ def test_borrows_of_its_own_resources_are_bare() -> None:
 
 
 def test_the_context_converts_asynchronous_values() -> None:
-    class Context(type(Guest().cx)):  # type: ignore[misc]
+    class Context(Converting):
         def lower_stream(self, value: Any, element: t.ValType | None) -> int:
             assert (value, element) == ("stream", t.U8)
             return 11
@@ -135,7 +135,7 @@ def test_the_context_converts_asynchronous_values() -> None:
             return 13
 
     guest = Guest()
-    guest.cx = Context(guest.handles, guest.memory, guest.realloc)
+    guest.cx = cast(Any, Context(guest))
     types = (t.Stream(t.U8), t.Future(None), t.ERROR_CONTEXT)
     values = ("stream", "future", "error")
     assert abi.lower_values(types, UTF8, 16)(guest.cx, values) == [11, 12, 13]

@@ -54,6 +54,16 @@ class Guest:
         assert self.memory.buffer[self.memory.real_size :] == b"\xee" * 4096
 
 
+class Converting:
+    """A context with other conversions. Python cannot extend the class of a compiled context."""
+
+    def __init__(self, guest: Guest) -> None:
+        self._context = guest.cx
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)
+
+
 class Slots(dict[int, Any]):
     """Core values with a stride, whose gaps must not be touched."""
 

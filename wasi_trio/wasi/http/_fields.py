@@ -43,12 +43,13 @@ class FieldError(Exception):
     """A change to a set of fields was refused.
 
     ``reason`` is a case of the variant ``header-error``: ``invalid-syntax``, ``forbidden``, ``immutable`` or (0.3 only)
-    ``size-exceeded``.
+    ``size-exceeded``. ``over_budget`` is the cause if the instance may not hold more memory.
     """
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, over_budget: OverBudget | None = None) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.over_budget = over_budget
 
 
 def parse_content_length(value: bytes) -> int:
@@ -222,5 +223,5 @@ class FieldMap:
             try:
                 self._count(size)
             except OverBudget as error:
-                raise FieldError("size-exceeded") from error
+                raise FieldError("size-exceeded", error) from error
         self.size = size

@@ -19,8 +19,8 @@ class Fields(GuestFields):
     @classmethod
     def _refused(cls, error: FieldError) -> Err[Variant]:
         """Return the ``header-error``. Oversized fields trap, because that of 0.2 has no case for them."""
-        if isinstance(error.__cause__, Trap):
-            raise error.__cause__
+        if error.over_budget is not None:
+            raise error.over_budget
         if error.reason == "size-exceeded":
             raise Trap(f"fields may hold at most {cls.max_size} bytes") from error
         return Err(Variant(error.reason))
