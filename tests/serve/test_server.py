@@ -464,6 +464,31 @@ async def test_http2_requests_that_arrive_during_a_standstill_are_answered(mock_
             await client.until(h2.events.ResponseReceived, 3)
 
 
+async def test_unread_data_spares_a_connection_once(nursery: trio.Nursery, mock_clock: trio.testing.MockClock) -> None:
+    """The server may check its connections before their tasks have read."""
+
+    def service(stream: HttpStream) -> None:
+        stream.send_whole(ResponseHead(204, [], bodiless=True), b"", None)
+
+    listener = bind(("127.0.0.1", 0))
+    serving = Server(service, limits=ConnectionLimits(keep_alive_timeout=1.0))
+    nursery.start_soon(serving.run, [listener], trio.Event())
+    request = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
+    async with await connect(listener.getsockname()[1]) as stream:
+        await stream.send_all(request)
+        await read_until(stream, b"HTTP/1.1 204")
+        for checks in (1, 2):
+            (connection,) = serving._connections
+            connection.deadline = trio.current_time()
+            assert os.write(stream.socket.fileno(), request)  # without a checkpoint, so that the task does not read it
+            for _ in range(checks):
+                connection.check(trio.current_time())
+            if checks == 1:
+                await read_until(stream, b"HTTP/1.1 204")
+        assert await read_to_end(stream) == b""
+    nursery.cancel_scope.cancel()
+
+
 @pytest.mark.parametrize("cut", [3, 18, 20, len(HTTP2)])
 async def test_stopping_closes_an_http2_connection_without_a_request(cut: int) -> None:
     stop = trio.Event()

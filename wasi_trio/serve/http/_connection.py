@@ -18,7 +18,7 @@ from wasi_trio.serve.http._access_log import AccessLog, AccessRecord
 from wasi_trio.serve.http._heads import BadRequest
 from wasi_trio.serve.http._limits import ConnectionLimits
 from wasi_trio.serve.http._stream import HttpStream, ResponseHead
-from wasi_trio.serve.http._transport import Input, Output, Stream, has_ended, is_broken, reset, socket_of
+from wasi_trio.serve.http._transport import Input, Output, Stream, has_data, has_ended, is_broken, reset, socket_of
 from wasi_trio.serve.http._turns import Turns
 from wasi_trio.wasi.http._errors import HttpError
 
@@ -66,6 +66,8 @@ class Connection(ABC):
         self.output = Output(stream, nursery, self.client_left, front.account)
         #: The time at which ``expire`` is called, in trio's time.
         self.deadline = trio.current_time() + self.limits.keep_alive_timeout
+        #: Whether unread data spared the connection at the last check, after its deadline. It does so once.
+        self._is_spared = False
         #: The time of the last byte sent to a client that has closed its side.
         self.half_closed_since = math.inf
         #: The client's address and port, if it has any.
@@ -108,11 +110,14 @@ class Connection(ABC):
     def check(self, now: float) -> None:
         """Handle expired timeouts. The server calls this at intervals."""
         limits, output = self.limits, self.output
+        is_late = now >= self.deadline
+        # After a standstill of the process, a request may have arrived that the task has not read yet.
+        self._is_spared = is_late and not self._is_spared and has_data(self.stream)
         if output.size and now >= output.progressed_at + limits.send_timeout:
             logger.warning("Closed a connection: no progress in sending for %g s", limits.send_timeout)
             self.reason = HttpError("connection-write-timeout")
             self.cut()
-        elif now >= self.deadline:
+        elif is_late and not self._is_spared:
             self.deadline = math.inf
             self.expire()
         elif output.active:

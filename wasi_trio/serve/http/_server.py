@@ -137,8 +137,6 @@ class Server:
                 self._arrived = trio.Event()
                 await self._arrived.wait()
             await trio.sleep(interval)
-            # After a standstill of the process, timeouts have passed and requests have arrived. Requests go first.
-            await trio.lowlevel.checkpoint()
             now = trio.current_time()
             for connection in list(self._connections):
                 connection.check(now)

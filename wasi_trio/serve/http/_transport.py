@@ -265,12 +265,17 @@ def has_ended(stream: Stream) -> bool:
     return _polled(stream, _ENDED)
 
 
+def has_data(stream: Stream) -> bool:
+    """Return whether data, or the end of the client's side, has arrived and is unread."""
+    return _polled(stream, select.POLLIN)
+
+
 def _polled(stream: Stream, events: int) -> bool:
     number = socket_of(stream).fileno()
     if number < 0:
         return True  # this process has closed it
     poll = select.poll()
-    poll.register(number, _BROKEN | _ENDED)
+    poll.register(number, events)
     return any(found & events for _, found in poll.poll(0))
 
 
