@@ -6,6 +6,7 @@ import functools
 import signal
 import socket
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -87,6 +88,20 @@ async def test_other_tasks_run_while_a_file_is_locked(engine: Engine, tmp_path: 
             assert await opened("set", "a", b"2") == LATE
             nursery.cancel_scope.cancel()
     assert turns > 100
+
+
+async def test_a_new_file_of_sqlite_may_be_opened_many_times_at_once(tmp_path: Path) -> None:
+    """As by the workers of a server. SQLite refuses to change the kind of its log during that."""
+
+    def connect(store: SqliteStore, together: threading.Barrier) -> None:
+        together.wait()
+        store.connect(30.0).close()
+
+    for number in range(100):
+        store, together = SqliteStore(str(tmp_path / str(number))), threading.Barrier(4)
+        async with trio.open_nursery() as nursery:
+            for _ in range(4):
+                nursery.start_soon(trio.to_thread.run_sync, connect, store, together)
 
 
 async def test_cancelled_operations_of_sqlite_leave_nothing(tmp_path: Path) -> None:

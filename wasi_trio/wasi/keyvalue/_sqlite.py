@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -58,6 +59,8 @@ _SET: Final = (
 _GET: Final = "SELECT value FROM wasi_keyvalue WHERE bucket = ? AND key = ?"
 _DELETE: Final = "DELETE FROM wasi_keyvalue WHERE bucket = ? AND key = ?"
 _LIST: Final = "SELECT id, key FROM wasi_keyvalue WHERE bucket = ? AND id > ? ORDER BY id LIMIT ?"
+#: seconds between two attempts to use the write-ahead log while another connection begins to
+_RETRY_INTERVAL: Final = 0.002
 #: the largest id
 _LAST: Final = (1 << 63) - 1
 
@@ -78,7 +81,7 @@ class SqliteStore:
             self.path, timeout=operation_timeout, isolation_level=None, check_same_thread=False
         )
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
+            _use_log(connection, operation_timeout)
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.executescript(_SCHEMA)
         except BaseException:
@@ -323,6 +326,19 @@ class SqliteBucket:
             connection.executemany(statement, rows)
 
         await self._write(write)
+
+
+def _use_log(connection: sqlite3.Connection, operation_timeout: float) -> None:
+    """Use SQLite's write-ahead log. The connection's own timeout does not apply to this, so try again here."""
+    end = time.monotonic() + operation_timeout
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if not error.sqlite_errorname.startswith("SQLITE_BUSY") or time.monotonic() >= end:
+                raise
+        time.sleep(_RETRY_INTERVAL)
 
 
 @contextmanager
