@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
+from wsgiref.handlers import format_date_time
 
 import trio
 
@@ -344,17 +345,6 @@ def _sendable(trailers: Trailers | None) -> Trailers | None:
     return [(name, value) for name, value in trailers if name.lower() not in _NO_TRAILERS] or None
 
 
-_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-
-
-def _http_date(seconds: int) -> bytes:
-    """Return a time as an IMF-fixdate (RFC 9110, section 5.6.7)."""
-    year, month, day, hour, minute, second, weekday, *_ = time.gmtime(seconds)
-    date = f"{_DAYS[weekday]}, {day:02} {_MONTHS[month - 1]} {year:04} {hour:02}:{minute:02}:{second:02} GMT"
-    return date.encode()
-
-
 class _Clock:
     """The value of a ``date`` field, formatted once a second."""
 
@@ -366,7 +356,7 @@ class _Clock:
         now = int(time.time())
         if now != self._now:
             self._now = now
-            self._value = _http_date(now)
+            self._value = format_date_time(now).encode()
         return self._value
 
 
