@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -181,10 +182,18 @@ class RateLimit(logging.Filter):
         return True
 
 
-def limit_log_rate() -> None:
-    """Limit the SDK's messages about a failing collector to one a minute."""
-    for name in _LOGGERS:
-        sdk = get_logger(name)
-        if not any(isinstance(one, RateLimit) for one in sdk.filters):
-            # Placed first, because the other filters change records.
-            sdk.filters.insert(0, RateLimit())
+@contextmanager
+def limited_log_rate() -> Iterator[None]:
+    """Limit the SDK's messages about a failing collector to one a minute per logger, during the block.
+
+    The SDK's loggers belong to the process. After the block, they report to other users as before.
+    """
+    limits = [(get_logger(name), RateLimit()) for name in _LOGGERS]
+    for sdk, limit in limits:
+        # Placed first, because the other filters change records.
+        sdk.filters.insert(0, limit)
+    try:
+        yield
+    finally:
+        for sdk, limit in limits:
+            sdk.removeFilter(limit)

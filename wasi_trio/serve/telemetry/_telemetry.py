@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
@@ -15,7 +14,7 @@ from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from wasi_trio._texts import get_logger, shown
 from wasi_trio.serve.settings._setting import SettingError
 from wasi_trio.serve.telemetry._durations import Durations
-from wasi_trio.serve.telemetry._exporting import SpanCounts, SpanThread, limit_log_rate, span_thread
+from wasi_trio.serve.telemetry._exporting import SpanCounts, SpanThread, limited_log_rate, span_thread
 from wasi_trio.serve.telemetry._metrics import MetricsThread
 from wasi_trio.serve.telemetry._propagation import Propagation
 from wasi_trio.serve.telemetry._requests import SpanTracer
@@ -37,8 +36,8 @@ class Telemetry:
 
     tracer: SpanTracer
     threads: tuple[SpanThread | MetricsThread, ...]
-    #: Removes the counts of spans from the registry.
-    forget: Callable[[], object]
+    #: Undoes the changes to the registry and to the SDK's loggers.
+    undo: ExitStack
 
     def close(self) -> None:
         """Export the rest within ``FLUSH`` seconds. The remainder is lost.
@@ -52,7 +51,7 @@ class Telemetry:
             thread.join(max(until - time.monotonic(), 0))
         if any(thread.is_alive() for thread in self.threads):
             logger.warning("The last spans or metrics could not be exported within %g s", FLUSH)
-        self.forget()
+        self.undo.close()
 
 
 def begin(wanted: Wanted, metrics: Metrics | None, worker: str | None = None) -> Telemetry:
@@ -60,23 +59,23 @@ def begin(wanted: Wanted, metrics: Metrics | None, worker: str | None = None) ->
 
     ``metrics`` are exported if metrics are ``wanted``. ``worker`` is the number of this worker process, if any.
     """
-    limit_log_rate()
-    try:
-        return _begin(wanted, metrics, worker)
-    except Exception as error:  # from any exporter, about the environment
-        raise SettingError(f"cannot set up the export from the OTEL_ variables: {shown(str(error))}") from error
+    with ExitStack() as undo:
+        undo.enter_context(limited_log_rate())
+        try:
+            return _begin(wanted, metrics, worker, undo)
+        except Exception as error:  # from any exporter, about the environment
+            raise SettingError(f"cannot set up the export from the OTEL_ variables: {shown(str(error))}") from error
 
 
-def _begin(wanted: Wanted, metrics: Metrics | None, worker: str | None) -> Telemetry:
+def _begin(wanted: Wanted, metrics: Metrics | None, worker: str | None, undo: ExitStack) -> Telemetry:
     resource = _resource(worker)
     spans = tuple(span_thread(point.load(), resource, wanted.batches) for point in wanted.traces)
     # Used only for its sampler and its identifiers. It would otherwise wait for half a minute at the process's end.
     provider = TracerProvider(resource=resource, shutdown_on_exit=False) if spans else None
-    forget: Callable[[], object] = _nothing
     if metrics is not None and spans:
         counts = SpanCounts(spans)
         metrics.registry.register(counts)
-        forget = partial(metrics.registry.unregister, counts)
+        undo.callback(metrics.registry.unregister, counts)
     durations: Durations | None = None
     readers: tuple[MetricsThread, ...] = ()
     if wanted.metrics:
@@ -90,11 +89,7 @@ def _begin(wanted: Wanted, metrics: Metrics | None, worker: str | None) -> Telem
     threads: tuple[SpanThread | MetricsThread, ...] = (*spans, *readers)
     for thread in threads:
         thread.start()
-    return Telemetry(tracer, threads, forget)
-
-
-def _nothing() -> None:
-    pass
+    return Telemetry(tracer, threads, undo.pop_all())
 
 
 def _metric_exporter(made: Any) -> Any:
