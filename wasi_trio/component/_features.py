@@ -7,11 +7,10 @@ feature exposes more code of the compiler and the runtime to hostile guests. So 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Feature:
+class Feature(NamedTuple):
     """``name`` is wasmtime's name, ``risk`` the reason why the feature is off, ``implies`` the features it requires."""
 
     name: str

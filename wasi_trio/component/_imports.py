@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wasi_trio.component._names import FunctionKind, compatible, parse_function_name, parse_import_name
 from wasi_trio.component._values import pascal_case, snake_case
@@ -52,8 +51,7 @@ class Provider:
         return self.implementation(context) if self.per_instance else self.implementation
 
 
-@dataclass(frozen=True, slots=True)
-class HostCall:
+class HostCall(NamedTuple):
     """The way to call one host function.
 
     ``path`` is looked up on the interface's object if ``receiver`` is false. It is looked up on the first argument, the

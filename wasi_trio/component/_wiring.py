@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from wasi_trio.component._plan import CoreItem
 
@@ -10,8 +10,7 @@ from wasi_trio.component._plan import CoreItem
 CANON = "canon"
 
 
-@dataclass(frozen=True, slots=True)
-class Wiring:
+class Wiring(NamedTuple):
     """The imports of a relinked module, and the exports by which the host finds the module's memories and tables.
 
     A ``CoreExport`` is imported from the module ``slot_name(slot)`` under its own name. A ``CanonFunc`` is imported

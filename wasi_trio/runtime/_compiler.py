@@ -10,6 +10,7 @@ import ctypes
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 import wasmtime
 
@@ -115,8 +116,7 @@ class Compiler:
         return found or _smallest([f.name for f in features.MODEL if f.name not in self.features], valid_component)
 
 
-@dataclass(frozen=True, slots=True)
-class CompiledStep:
+class CompiledStep(NamedTuple):
     """A step of a plan: its module, the module's wiring, and the size of its WebAssembly code in bytes.
 
     ``code`` is that WebAssembly code, or empty if it is not loaded.

@@ -6,7 +6,7 @@ import contextlib
 import ctypes
 import sys
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import wasmtime
@@ -179,7 +179,7 @@ class Engine(Running):
         if self.profiler is None:
             # The component's bytes are not needed again, and may be large.
             compiled.plan.modules.clear()
-            compiled = Compiled(compiled.plan, [replace(step, code=b"") for step in compiled.steps])
+            compiled = Compiled(compiled.plan, [step._replace(code=b"") for step in compiled.steps])
         return compiled
 
     def _compile_component(self, data: bytes, progress: Progress | None, *, trusted: bool) -> Compiled:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 #: The file to which wasmtime writes a profile.
 FILE = "wasmtime-guest-profile.json"
@@ -14,8 +14,7 @@ MIN_INTERVAL = 0.001
 MAX_NAME_BYTES = 150
 
 
-@dataclass(frozen=True, slots=True)
-class GuestProfile:
+class GuestProfile(NamedTuple):
     """Samples the running guest every ``interval`` seconds and writes the samples to ``path``.
 
     With ``numbered``, each instance has a file whose name is derived from ``path``. Otherwise one file is written.
@@ -26,8 +25,7 @@ class GuestProfile:
     numbered: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class NativeProfile:
+class NativeProfile(NamedTuple):
     """Makes wasmtime describe its code to ``perf``. ``name`` is ``perfmap`` or ``jitdump``."""
 
     name: str
@@ -38,4 +36,4 @@ Profiling = GuestProfile | NativeProfile
 
 def single(profiling: Profiling | None) -> Profiling | None:
     """Return the options for a single instance, whose profile is written to exactly the given path."""
-    return replace(profiling, numbered=False) if isinstance(profiling, GuestProfile) else profiling
+    return profiling._replace(numbered=False) if isinstance(profiling, GuestProfile) else profiling

@@ -14,9 +14,8 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from types import CoroutineType
-from typing import Any
+from typing import Any, NamedTuple
 
 from wasi_trio._texts import shown
 from wasi_trio.component import _types as t
@@ -40,22 +39,19 @@ _MASK32 = 0xFFFF_FFFF
 Callee = Callable[..., Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Method:
+class Method(NamedTuple):
     """The implementation of a lowered function as a method of its first argument, a host's resource."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Bound:
+class Bound(NamedTuple):
     """The implementation of a lowered function as an entry of ``Instance.bound``, which ``find`` makes and returns."""
 
     find: Callable[[Store], Callable[..., Any]]
 
 
-@dataclass(frozen=True, slots=True)
-class Trampoline:
+class Trampoline(NamedTuple):
     """A core function of a canonical definition.
 
     ``start`` is its callback. If the function may wait, ``start`` returns an additional i32, whether to wait, and

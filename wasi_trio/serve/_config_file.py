@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from wasi_trio.serve.settings._setting import TABLE, SettingError
 from wasi_trio.serve.settings._settings import Settings
 from wasi_trio.serve.settings._sources import from_environment, from_table
 
 
-@dataclass(frozen=True, slots=True)
-class ConfigFile:
+class ConfigFile(NamedTuple):
     """The content of a configuration file: the table ``[wasi_trio]``, if any, and hypercorn's settings."""
 
     path: str

@@ -8,7 +8,7 @@ import stat
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from wasi_trio.wasi._arguments import InheritedSocket, ListenAddress, UnixAddress
 
@@ -16,8 +16,7 @@ from wasi_trio.wasi._arguments import InheritedSocket, ListenAddress, UnixAddres
 BACKLOG = 2048
 
 
-@dataclass(frozen=True, slots=True)
-class SocketOptions:
+class SocketOptions(NamedTuple):
     """The options of listening sockets: their backlog, and the mode and owner of Unix sockets (None: the default)."""
 
     backlog: int = BACKLOG
@@ -30,8 +29,7 @@ class ListenError(Exception):
     """The server cannot listen on an address. The message is one line."""
 
 
-@dataclass(frozen=True, slots=True)
-class Listener:
+class Listener(NamedTuple):
     """A listening socket, and whether it speaks TLS."""
 
     sock: socket.socket

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import logging.config
 import sys
-import tomllib
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -77,6 +75,10 @@ def _formatter(kind: str, worker: str | None) -> logging.Formatter:
 
 
 def _configure(path: str, worker: str | None) -> None:
+    # Both are slow to import, and only needed here.
+    import tomllib
+    from logging.config import dictConfig
+
     try:
         with open(path, "rb") as file:
             content = json.load(file) if path.endswith(".json") else tomllib.load(file)
@@ -92,7 +94,7 @@ def _configure(path: str, worker: str | None) -> None:
     if worker is not None:
         _name_worker(content.get("formatters"), worker)
     try:
-        logging.config.dictConfig(content)
+        dictConfig(content)
     except Exception as error:  # from any class that the file names
         cause = error.__cause__
         why = f"{error}" if cause is None else f"{error}: {cause}"

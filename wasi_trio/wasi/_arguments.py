@@ -8,8 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from wasi_trio.component import _features as features
 from wasi_trio.lazy import Pattern
@@ -42,8 +41,7 @@ _token = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+").fullmatch
 _value = re.compile(r"[\t\x20-\x7e]*").fullmatch
 
 
-@dataclass(frozen=True, slots=True)
-class UnixAddress:
+class UnixAddress(NamedTuple):
     """A Unix socket, identified by its path."""
 
     path: str
@@ -52,8 +50,7 @@ class UnixAddress:
         return f"unix:{self.path}"
 
 
-@dataclass(frozen=True, slots=True)
-class InheritedSocket:
+class InheritedSocket(NamedTuple):
     """A socket that the process inherited, identified by its file descriptor."""
 
     descriptor: int
@@ -289,8 +286,7 @@ def _accepts_files(folder: str) -> bool:
         return False
 
 
-@dataclass(frozen=True, slots=True)
-class Directory:
+class Directory(NamedTuple):
     """A directory of the host, with its absolute path and its name for guests."""
 
     host: str

@@ -21,6 +21,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from wasi_trio.lazy import Pattern
 
@@ -39,8 +40,7 @@ _NAME = Pattern(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*")
 _PORT = Pattern(r"[0-9]{1,5}")
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """An entry of the list. ``name`` is a host name, ``*.`` with a suffix, or ``*``."""
 
     scheme: str | None = None
@@ -189,7 +189,7 @@ def parse_entry(text: str) -> Entry:
     entry = _parse_host(host)
     if entry is None or port == 0 or (entry.network is not None and "/" in host and target != host):
         raise ValueError(f"{text!r} is not of the form HOST, HOST:PORT, SCHEME://HOST, an address or a network")
-    return replace(entry, scheme=scheme, port=port)
+    return entry._replace(scheme=scheme, port=port)
 
 
 def _split_port(target: str) -> tuple[str, int | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from wasi_trio.wasi._arguments import parse_switch
 
@@ -19,8 +19,7 @@ DEFAULT: Final = "default"
 _SWITCHES: Final = {"y": "true", "n": "false", "": "true"}
 
 
-@dataclass(frozen=True, slots=True)
-class WasiSwitch:
+class WasiSwitch(NamedTuple):
     """One setting of ``-S``. ``value`` is a bool, or a pair of strings."""
 
     name: str

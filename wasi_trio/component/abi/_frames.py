@@ -9,7 +9,7 @@ variants with several payload types, fixed-length lists, and types that have the
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from wasi_trio.component._types import Enum, List, Option, Record, Result, Tuple, ValType, Variant
 from wasi_trio.component.abi import _layout as layout
@@ -22,16 +22,14 @@ SMALL_WEIGHT = 8
 MAX_BRANCHES = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
+class Slot(NamedTuple):
     """A number with the ``struct`` format ``code`` at ``offset``."""
 
     offset: int
     code: str
 
 
-@dataclass(frozen=True, slots=True)
-class Hole:
+class Hole(NamedTuple):
     """A part at ``offset`` that is read and written separately."""
 
     offset: int

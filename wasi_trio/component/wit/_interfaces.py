@@ -5,14 +5,14 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from wasi_trio.component._names import compatible, parse_import_name
 from wasi_trio.component._signatures import mismatch
 from wasi_trio.component._types import FuncType, ResourceType, ValType
 
 
-@dataclass(frozen=True, slots=True)
-class Interface:
+class Interface(NamedTuple):
     """An interface. ``name`` excludes ``version``, as in ``wasi:io/streams``.
 
     ``functions`` has the names that binaries use, such as ``[method]input-stream.read``. ``types`` contains all types
@@ -25,8 +25,7 @@ class Interface:
     types: Mapping[str, ValType | ResourceType]
 
 
-@dataclass(frozen=True, slots=True)
-class World:
+class World(NamedTuple):
     """A world: the names of its imports, exports and includes, each ``wasi:io/streams@0.2.12`` or a plain name."""
 
     name: str

@@ -46,7 +46,7 @@ class ServerConfig:
         if file is not None and self.file is not None:
             keys = {**file.server, **self.file.server}
             refused += [key for key in keys if file.server.get(key) != self.file.server.get(key)]
-            file = replace(file, server=self.file.server)
+            file = file._replace(server=self.file.server)
         return replace(new, settings=new.settings.with_values_of(self.settings, stays), file=file), refused
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv6Address
+from typing import NamedTuple
 from urllib.parse import quote, unquote
 
 #: A host name: labels separated by dots. The first label may be a wildcard.
@@ -17,8 +17,7 @@ _MALFORMED = re.compile(r"%(?![0-9A-Fa-f]{2})")
 MAX_HOST_LENGTH = 255
 
 
-@dataclass(frozen=True, slots=True)
-class Pattern:
+class Pattern(NamedTuple):
     """A pattern of requests.
 
     ``host`` is a name in lower case, ``*.`` with a name for all names below that, or empty for any host. ``prefix`` is

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 #: The prefix of all environment variables.
 PREFIX = "WASI_TRIO_"
@@ -22,8 +21,7 @@ def _lines(text: str) -> list[str]:
     return text.split("\n")
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(NamedTuple):
     """The declaration of one setting.
 
     ``parse`` converts text into a value and raises ValueError. ``default`` is a text for ``parse``; the help shows

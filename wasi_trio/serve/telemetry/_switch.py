@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from wasi_trio.serve.settings._setting import SettingError
 
@@ -31,8 +31,7 @@ _NUMBERS: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Batches:
+class Batches(NamedTuple):
     """The batches of spans. At most ``queue`` spans wait, each at most ``delay`` seconds. A batch holds ``size``."""
 
     queue: int = 2048

@@ -14,9 +14,8 @@ import stat
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, replace
 from time import perf_counter
-from typing import Any, Protocol, TypeAlias, TypeVar, cast
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar, cast
 
 import trio
 
@@ -57,8 +56,7 @@ _ADVICE = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class OpenFlags:
+class OpenFlags(NamedTuple):
     """Flags that determine how a file is opened."""
 
     read: bool = False
@@ -417,7 +415,7 @@ class Opened:
         if flags.changes:
             self.check_changeable()
         if not (flags.read or flags.write):
-            flags = replace(flags, read=True)
+            flags = flags._replace(read=True)
         try:
             found = self.perform(functools.partial(self._open, path, flags, follow))
         except OSError as error:

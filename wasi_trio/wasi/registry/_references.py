@@ -9,9 +9,8 @@ names of components are paths of files.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from wasi_trio.lazy import Pattern
 from wasi_trio.wasi.registry._errors import RegistryError
@@ -43,8 +42,7 @@ _PINNED = Pattern(rf"@{_DIGEST}\Z")
 _LONGEST_NAME = 255
 
 
-@dataclass(frozen=True, slots=True)
-class Remote:
+class Remote(NamedTuple):
     """A component in the registry ``host``, a name or address with an optional port."""
 
     host: str
@@ -66,8 +64,7 @@ class Remote:
         return f"{self.host}/{self.name}"
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(NamedTuple):
     """A component in a directory."""
 
     folder: str
