@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -79,6 +80,24 @@ def test_the_second_load_relinks_nothing(folder: Path, relinked: list[Any]) -> N
     assert answer() == 42
     assert not relinked
     assert [entry] == list(folder.iterdir())
+
+
+def test_the_checksum_is_verified_after_a_write_only(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    verified: list[int] = []
+    answer()
+    (entry,) = folder.iterdir()
+    code = [(entry / name).read_bytes() for name in ("0", "1")]
+
+    def crc32(data: Any) -> int:
+        verified.extend(number for number, content in enumerate(code) if data[:] == content)
+        return zlib.crc32(data)
+
+    monkeypatch.setattr(_kept_code, "zlib", SimpleNamespace(crc32=crc32))
+    assert answer() == 42
+    assert verified == []
+    (entry / "1").write_bytes(code[1])
+    assert answer() == 42
+    assert verified == [1]
 
 
 def test_the_second_load_decodes_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,6 +186,12 @@ def _flip(path: Path) -> None:
     path.write_bytes(content)
 
 
+def a_longer_sealed_module(entry: Path) -> None:
+    status = (entry / "0").stat()
+    (entry / "0").write_bytes((entry / "0").read_bytes() + b"0")
+    os.utime(entry / "0", ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
 def others_may_write(entry: Path) -> None:
     (entry / "0").chmod(0o666)
 
@@ -199,6 +224,7 @@ def no_code(entry: Path) -> None:
         no_plan,
         a_bit_of_the_plan,
         a_bit_of_the_code,
+        a_longer_sealed_module,
         others_may_write,
         a_link,
         a_module_less,

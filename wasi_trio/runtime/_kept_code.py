@@ -9,6 +9,10 @@ The plan is stored too, so the component is not decoded either.
 An entry is a folder. It is created under a temporary name and then renamed, so it is never incomplete. As with
 wasmtime's cache, anyone who can write to it can run machine code, so both are in folders of the user's own. An entry is
 ignored if its checksums do not match, if other users can write to it, or if wasmtime rejects it.
+
+A checksum reads all pages of a file, most of which no process runs. So the files of an entry are sealed: they get one
+modification time of the past, in whole seconds, which copies and container images preserve. A later write changes this
+time. The checksum of the code is verified only without the seal.
 """
 
 from __future__ import annotations
@@ -39,6 +43,8 @@ LIMIT = 2 << 30
 #: The file with the plan and its wiring: a checksum and JSON.
 _LINKING = "linking"
 _CHECKSUM = struct.Struct(">I")
+#: The modification time of a file that is as it was written: the first second of the year 2000, in nanoseconds.
+_SEAL = 946_684_800 * 10**9
 
 
 class KeptCode:
@@ -55,12 +61,12 @@ class KeptCode:
         if folder is None:
             return None
         try:
-            with _open_own(folder / _LINKING) as content:
+            with _open_own(folder / _LINKING) as (content, _):
                 text = content[_CHECKSUM.size :]
                 if zlib.crc32(text) != _CHECKSUM.unpack_from(content)[0]:
                     raise ValueError("its checksum does not match")
             linking = json.loads(text)
-            modules = [self._module(folder / str(number), checksum) for number, checksum in enumerate(linking["code"])]
+            modules = [self._module(folder / str(number), *code) for number, code in enumerate(linking["code"])]
             compiled = restore(linking, modules)
             os.utime(folder)
         except (OSError, ValueError, KeyError, TypeError, IndexError, struct.error, wasmtime.WasmtimeError):
@@ -69,9 +75,9 @@ class KeptCode:
             return None
         return compiled
 
-    def _module(self, path: Path, checksum: int) -> wasmtime.Module:
-        with _open_own(path) as code:
-            if zlib.crc32(code) != checksum:
+    def _module(self, path: Path, size: int, checksum: int) -> wasmtime.Module:
+        with _open_own(path) as (code, is_sealed):
+            if len(code) != size or (not is_sealed and zlib.crc32(code) != checksum):
                 raise ValueError(f"the checksum of {path} does not match")
         return wasmtime.Module.deserialize_file(self._compiler.wasmtime, str(path))
 
@@ -86,7 +92,7 @@ class KeptCode:
             try:
                 for number, code in enumerate(codes):
                     _write(made / str(number), code)
-                linking = {**description, "code": list(map(zlib.crc32, codes))}
+                linking = {**description, "code": [(len(code), zlib.crc32(code)) for code in codes]}
                 text = json.dumps(linking, separators=(",", ":")).encode()
                 _write(made / _LINKING, _CHECKSUM.pack(zlib.crc32(text)) + text)
                 shutil.rmtree(folder, ignore_errors=True)
@@ -124,15 +130,18 @@ def _has_backtrace_details() -> bool:
 
 
 @contextlib.contextmanager
-def _open_own(path: Path) -> Iterator[mmap.mmap]:
-    """Yield the content of a file that only this user can write. Raises ValueError for any other file."""
+def _open_own(path: Path) -> Iterator[tuple[mmap.mmap, bool]]:
+    """Yield the content of a file that only this user can write, and whether it is sealed.
+
+    Raises ValueError for any other file.
+    """
     file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         status = os.fstat(file)
         if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
             raise ValueError(f"other users may be able to write to {path}")
         with mmap.mmap(file, 0, access=mmap.ACCESS_READ) as content:
-            yield content
+            yield content, status.st_mtime_ns == _SEAL
     finally:
         os.close(file)
 
@@ -143,6 +152,7 @@ def _write(path: Path, content: bytes | bytearray) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
+        os.utime(file.fileno(), ns=(_SEAL, _SEAL))
 
 
 def _trim(folder: Path, limit: int) -> None:
