@@ -9,8 +9,8 @@ import wasmtime
 
 from benchmarks.measure import REFERENCE_CALLBACK, REFERENCE_INSTANCE, Settings, each
 from benchmarks.report import Report, Row
+from tests.wheel import as_pointer
 from wasi_trio.runtime import _ffi as ffi
-from wasi_trio.runtime._engine import as_pointer
 
 CALLBACK = """(module
   (import "host" "empty" (func $empty))

@@ -35,7 +35,7 @@ NEEDLESS = {
     "wasi_trio.runtime._profile_sampling",
     "wasi_trio.wasi.http._client",
     "wasi_trio.wasi.http._connection",
-    "wasmtime.component",
+    "wasmtime",
     "zipfile",
 }
 #: Modules that a WASI command must not import if it only writes output.

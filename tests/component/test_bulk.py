@@ -11,6 +11,7 @@ import wasmtime
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.wheel import as_pointer, wheel_engine
 from wasi_trio.component import _bulk
 from wasi_trio.component._binary import decode
 from wasi_trio.component._bulk import SLICE, STRETCH, sliced
@@ -19,9 +20,8 @@ from wasi_trio.component._features import CORE
 from wasi_trio.component._wasm import read_unsigned, section, sections, unsigned
 from wasi_trio.runtime import _ffi as ffi
 from wasi_trio.runtime._compiler import Compiler
-from wasi_trio.runtime._engine import as_pointer
 
-EVERYTHING = Compiler(False, [feature.name for feature in CORE]).wasmtime
+EVERYTHING = wheel_engine(Compiler(False, [feature.name for feature in CORE]).wasmtime)
 PAGES = 20
 SIZE = PAGES << 16
 

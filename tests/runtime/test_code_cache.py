@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
-import wasmtime
 
 from wasi_trio.runtime._code_cache import cache_configuration, cache_folder
 from wasi_trio.runtime._engine import Engine
+from wasi_trio.runtime._wasmtime import WasmtimeError, assemble
 
 #: Uses of a module after which wasmtime recompresses its code by default.
 OFTEN = 256
@@ -27,7 +27,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def compiled(engine: Engine, name: str) -> None:
     """Compile a unique module, or find it in the cache."""
-    engine.compile(wasmtime.wat2wasm(f'(module (func (export "{name}")))'))
+    engine.compile(assemble(f'(module (func (export "{name}")))'.encode()))
 
 
 def statistics() -> set[Path]:
@@ -66,5 +66,5 @@ def test_a_users_configuration_takes_precedence(home: Path) -> None:
     theirs.parent.mkdir(parents=True)
     theirs.write_text('[cache]\nno-such-setting = "1"\n')
     assert cache_configuration() == theirs
-    with pytest.raises(wasmtime.WasmtimeError, match="no-such-setting"):
+    with pytest.raises(WasmtimeError, match="no-such-setting"):
         Engine()

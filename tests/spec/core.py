@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import wasmtime
 
-from wasi_trio.component._errors import LinkError, Trap
+from tests.wheel import wheel_engine
+from wasi_trio.component._errors import LinkError, MalformedComponent, Trap
 from wasi_trio.runtime._engine import Engine
 
 #: Epochs until a core module traps: practically never.
@@ -15,15 +16,18 @@ class CoreModules:
     """The core modules and instances of one script. Raises the same errors as wasi_trio does for components."""
 
     def __init__(self, engine: Engine) -> None:
-        self.engine = engine
-        self.store = wasmtime.Store(engine.wasmtime)
+        self.engine = wheel_engine(engine.compiler.wasmtime)
+        self.store = wasmtime.Store(self.engine)
         self.store.set_epoch_deadline(_NEVER)
-        self.linker = wasmtime.Linker(engine.wasmtime)
+        self.linker = wasmtime.Linker(self.engine)
         self.linker.allow_shadowing = True
 
     def compile(self, code: bytes) -> wasmtime.Module:
         """Compile a module. Raises MalformedComponent."""
-        return self.engine.compile(code)
+        try:
+            return wasmtime.Module(self.engine, code)
+        except wasmtime.WasmtimeError as error:
+            raise MalformedComponent(str(error)) from None
 
     def instantiate(self, module: wasmtime.Module) -> wasmtime.Instance:
         """Instantiate a module. Raises LinkError, or Trap from the start function."""

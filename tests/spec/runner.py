@@ -9,7 +9,6 @@ from typing import Any
 
 import trio
 import wasmtime
-import wasmtime.component
 
 from tests.spec import script as s
 from tests.spec.core import CoreModules
@@ -21,6 +20,7 @@ from wasi_trio.component._imports import Imports
 from wasi_trio.runtime._component import Component
 from wasi_trio.runtime._engine import Engine
 from wasi_trio.runtime._instance import Instance
+from wasi_trio.runtime._wasmtime import WasmtimeError, validate_component
 from wasi_trio.wasi._context import WasiContext
 
 
@@ -251,10 +251,10 @@ class Runner:
         if not binary.component:
             return False
         try:
-            wasmtime.component.Component(self.engine.wasmtime, assemble(binary)).close()
+            validate_component(self.engine.compiler.wasmtime, assemble(binary))
         except MalformedComponent:
             return False
-        except wasmtime.WasmtimeError as error:
+        except WasmtimeError as error:
             return says(str(error), message)
         return False
 

@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-import wasmtime
-
 from wasi_trio.component._errors import ComponentError, LinkError
 from wasi_trio.component._imports import Imports
 from wasi_trio.runtime._code_cache import CacheError, check_cache
 from wasi_trio.runtime._component import Component
 from wasi_trio.runtime._engine import Engine
+from wasi_trio.runtime._wasmtime import WasmtimeError
 from wasi_trio.serve._middleware import NextHandler
 from wasi_trio.wasi._imports import EVERY_STATE, link_wasi, state_imports
 from wasi_trio.wasi._loading import DEFAULT, EngineOptions, LoadError, check_is_component, load_error, read_component
@@ -85,7 +84,7 @@ def compile_components(paths: Sequence[str], options: EngineOptions = DEFAULT) -
 def _engine(options: EngineOptions) -> Engine:
     try:
         return options.open_cached()
-    except wasmtime.WasmtimeError as error:
+    except WasmtimeError as error:
         raise CacheError(f"compiled code cannot be stored: {' '.join(str(error).split())}") from None
 
 

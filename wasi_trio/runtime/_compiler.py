@@ -6,25 +6,18 @@ This module needs no event loop and no state of running guests, because the proc
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
-
-import wasmtime
 
 from wasi_trio.component import _features as features
 from wasi_trio.component._errors import MalformedComponent
 from wasi_trio.component._plan import Plan
 from wasi_trio.component._wiring import Wiring
 from wasi_trio.runtime import _address_space as address_space
-from wasi_trio.runtime import _ffi as ffi
-from wasi_trio.runtime._code_cache import cache_configuration
-
-#: Bytes of machine stack for a guest call and its host functions. With wasmtime's default of 2 MiB, a host callback
-#: that recurses through C code can overflow it before Python raises RecursionError.
-FIBER_STACK = 8 << 20
+from wasi_trio.runtime import _wasmtime as wasmtime
+from wasi_trio.runtime._wasmtime import CoreModule, WasmEngine, WasmtimeError
 
 #: The features of the modules that wasmtime generates to join components.
 _JOINING = frozenset({"multi-memory"})
@@ -48,69 +41,57 @@ class Compiler:
         self.cache = cache
         self.reservation = address_space.reservation() if reservation is None else reservation
         self.features = features.closure(admitted)
-        configuration = _configuration(cache, self.features, self.reservation)
-        if profiler is not None:
-            configuration.profiler = profiler
-        self.wasmtime = wasmtime.Engine(configuration)
+        self.wasmtime = WasmEngine(self.features, self.reservation, cache=cache, profiler=profiler)
 
     @cached_property
-    def _validator(self) -> wasmtime.Engine:
+    def _validator(self) -> WasmEngine:
         """An engine with the features that wasmtime needs to join components. It aborts without multi-memory.
 
         This does not enable the features for core modules, because ``compile`` validates those.
         """
-        return wasmtime.Engine(_configuration(self.cache, self.features | _JOINING, self.reservation))
+        return WasmEngine(self.features | _JOINING, self.reservation, cache=self.cache)
 
     def validate(self, skeleton: bytes) -> None:
         """Validate a component without the code of its core modules (``component._skeleton``).
 
         Raises MalformedComponent with a message that says what is wrong.
         """
-        from wasmtime.component import Component  # large, and not needed for components that were validated before
-
         try:
-            Component(self._validator, skeleton).close()
-        except wasmtime.WasmtimeError as error:
+            wasmtime.validate_component(self._validator, skeleton)
+        except WasmtimeError as error:
             raise MalformedComponent(_one_line(str(error))) from None
 
-    def compile(self, code: bytes) -> wasmtime.Module:
+    def compile(self, code: bytes) -> CoreModule:
         """Compile a core module. Raises MalformedComponent if it is invalid."""
         try:
-            return wasmtime.Module(self.wasmtime, code)
-        except wasmtime.WasmtimeError as error:
+            return CoreModule.compile(self.wasmtime, code)
+        except WasmtimeError as error:
             raise MalformedComponent(f"in a core module: {_one_line(str(error))}") from None
 
     def check(self, code: bytes | memoryview) -> None:
         """Raise MalformedComponent if a core module is invalid."""
         try:
-            wasmtime.Module.validate(self.wasmtime, bytes(code))
-        except wasmtime.WasmtimeError as error:
+            wasmtime.validate_module(self.wasmtime, bytes(code))
+        except WasmtimeError as error:
             raise MalformedComponent(f"in a core module: {_one_line(str(error))}") from None
 
-    def load(self, serialized: bytes) -> wasmtime.Module:
+    def load(self, serialized: bytes) -> CoreModule:
         """Load a serialized module from a compiler with the same features. The bytes must be trusted."""
-        return wasmtime.Module.deserialize(self.wasmtime, serialized)
+        return CoreModule.deserialize(self.wasmtime, serialized)
 
     def missing_features(self, skeleton: bytes, codes: Sequence[bytes]) -> list[str]:
         """Return the features that an invalid component requires, or none if it is invalid with all of them.
 
         ``codes`` are its core modules, which are only validated here.
         """
-        from wasmtime.component import Component
 
         def valid_modules(names: frozenset[str]) -> bool:
-            engine = _engine(self.features | names)
-            return engine is not None and all(_is_valid(engine, code) for code in codes)
+            engine = WasmEngine(self.features | names, self.reservation)
+            return all(_accepts(wasmtime.validate_module, engine, code) for code in codes)
 
         def valid_component(names: frozenset[str]) -> bool:
-            engine = _engine(self.features | names | _JOINING)
-            if engine is None:
-                return False
-            try:
-                Component(engine, skeleton).close()
-            except wasmtime.WasmtimeError:
-                return False
-            return True
+            engine = WasmEngine(self.features | names | _JOINING, self.reservation)
+            return _accepts(wasmtime.validate_component, engine, skeleton)
 
         found = _smallest([f.name for f in features.CORE if f.name not in self.features], valid_modules)
         return found or _smallest([f.name for f in features.MODEL if f.name not in self.features], valid_component)
@@ -122,7 +103,7 @@ class CompiledStep(NamedTuple):
     ``code`` is that WebAssembly code, or empty if it is not loaded.
     """
 
-    module: wasmtime.Module
+    module: CoreModule
     wiring: Wiring
     size: int
     code: bytes = b""
@@ -138,7 +119,7 @@ class Compiled:
 
     plan: Plan
     steps: list[CompiledStep]
-    modules: dict[bytes, wasmtime.Module] = field(default_factory=dict)
+    modules: dict[bytes, CoreModule] = field(default_factory=dict)
     #: The total size in bytes of those modules' WebAssembly code.
     size: int = 0
 
@@ -146,45 +127,15 @@ class Compiled:
 def assemble(text: bytes) -> bytes:
     """Assemble WebAssembly text. Raises MalformedComponent whose message lists all faults in several lines."""
     try:
-        return bytes(wasmtime.wat2wasm(text))
-    except wasmtime.WasmtimeError as error:
+        return wasmtime.assemble(text)
+    except WasmtimeError as error:
         raise MalformedComponent(str(error).strip()) from None
 
 
-# ---- wasmtime's configuration ----------------------------------------------------------------------------
-
-
-def _configuration(cache: bool, admitted: frozenset[str], reservation: int) -> wasmtime.Config:
-    config = wasmtime.Config()
-    config.epoch_interruption = True
-    config.memory_may_move = False
-    config.memory_reservation = reservation
-    if reservation != address_space.FULL_RESERVATION:
-        config.memory_guard_size = address_space.SMALL_GUARD
-    # Guests run on one thread, so they have no use for shared memories.
-    config.shared_memory = False
-    if cache:
-        configuration = cache_configuration()
-        config.cache = True if configuration is None else str(configuration)
-    pointer = ctypes.cast(config.ptr(), ctypes.c_void_p)
-    ffi.async_stack_size_set(pointer, FIBER_STACK)
-    for feature in (*features.CORE, *features.MODEL):
-        ffi.config_features[feature.name](pointer, feature.name in admitted)
-    return config
-
-
-def _engine(admitted: Collection[str]) -> wasmtime.Engine | None:
-    """Return an engine to test features with, or None if wasmtime does not support the combination."""
+def _accepts(validate: Callable[[WasmEngine, bytes], None], engine: WasmEngine, content: bytes) -> bool:
     try:
-        return wasmtime.Engine(_configuration(False, frozenset(admitted), address_space.reservation()))
-    except wasmtime.WasmtimeError:
-        return None
-
-
-def _is_valid(engine: wasmtime.Engine, code: bytes) -> bool:
-    try:
-        wasmtime.Module.validate(engine, code)
-    except wasmtime.WasmtimeError:
+        validate(engine, content)
+    except WasmtimeError:
         return False
     return True
 

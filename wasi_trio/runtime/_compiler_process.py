@@ -17,9 +17,6 @@ import threading
 import traceback
 from typing import Any, NoReturn
 
-# Validation needs this module, and importing it later may fail for lack of memory.
-import wasmtime.component  # noqa: F401
-
 from wasi_trio.component._errors import ComponentError, LinkError
 from wasi_trio.runtime._compiler import Compiler, assemble
 from wasi_trio.runtime._compiling import compile_component, digest, validate_component

@@ -9,8 +9,6 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-import wasmtime
-
 from wasi_trio.component import _definitions as d
 from wasi_trio.component import _features as features
 from wasi_trio.component._binary import decode
@@ -21,6 +19,7 @@ from wasi_trio.component._relink import Relinked, relink
 from wasi_trio.component._skeleton import skeleton
 from wasi_trio.component.merging import groups, merge, places
 from wasi_trio.runtime._compiler import Compiled, CompiledStep, Compiler, Progress
+from wasi_trio.runtime._wasmtime import CoreModule
 
 
 def compile_component(
@@ -101,7 +100,7 @@ def digest(code: bytes) -> bytes:
 
 def _modules(
     compiler: Compiler, codes: Iterable[bytes], progress: Progress | None, ready: Mapping[bytes, bytes]
-) -> Iterator[tuple[bytes, wasmtime.Module]]:
+) -> Iterator[tuple[bytes, CoreModule]]:
     codes = list(codes)
     total = sum(map(len, codes))
     done = 0

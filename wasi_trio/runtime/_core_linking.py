@@ -6,44 +6,32 @@ import ctypes
 from collections.abc import Collection, Mapping
 from typing import Any
 
-import wasmtime
-
 from wasi_trio.component._errors import LinkError
 from wasi_trio.component._plan import CanonFunc, InstantiateModule
 from wasi_trio.component._wiring import CANON, slot_name
 from wasi_trio.runtime import _ffi as ffi
 from wasi_trio.runtime._adapters import adapter_module
 from wasi_trio.runtime._compiler import CompiledStep
-from wasi_trio.runtime._engine import Engine, as_pointer
+from wasi_trio.runtime._engine import Engine
 from wasi_trio.runtime._trampolines import Trampoline
+from wasi_trio.runtime._wasmtime import CoreModule, FuncType
 
 
 def _define_callback(
     linker: int, module: bytes, name: bytes, params: tuple[str, ...], results: tuple[str, ...], callback: Any
 ) -> None:
     """Define a host function on raw values. The caller must keep ``callback`` alive as long as the linker's modules."""
-    type_ = _func_type(params, results)
+    type_ = FuncType(params, results)
     error = ffi.linker_define_func_unchecked(
-        linker, module, len(module), name, len(name), as_pointer(type_.ptr()), callback, None, None
+        linker, module, len(module), name, len(name), type_.pointer, callback, None, None
     )
     if error:
         raise LinkError(ffi.take_error(error))
 
 
-def _func_type(params: tuple[str, ...], results: tuple[str, ...]) -> wasmtime.FuncType:
-    """Return a new type. wasmtime registers it with the first engine that uses it, and aborts if another one does."""
-    kinds = {
-        "i32": wasmtime.ValType.i32,
-        "i64": wasmtime.ValType.i64,
-        "f32": wasmtime.ValType.f32,
-        "f64": wasmtime.ValType.f64,
-    }
-    return wasmtime.FuncType([kinds[p]() for p in params], [kinds[r]() for r in results])
-
-
-def _instance_pre(linker: int, module: wasmtime.Module) -> int:
+def _instance_pre(linker: int, module: CoreModule) -> int:
     pre = ctypes.c_void_p()
-    error = ffi.linker_instantiate_pre(linker, as_pointer(module.ptr()), ctypes.byref(pre))
+    error = ffi.linker_instantiate_pre(linker, module.pointer, ctypes.byref(pre))
     if error:
         raise LinkError(ffi.take_error(error))
     assert pre.value is not None
@@ -61,9 +49,9 @@ class Adapter:
         linker = ffi.linker_new(engine.pointer)
         try:
             self._suspend = _suspend_callback(engine)
-            nothing = _func_type((), ())
+            nothing = FuncType((), ())
             error = ffi.linker_define_async_func(
-                linker, b"", 0, b"suspend", 7, as_pointer(nothing.ptr()), self._suspend, None, None
+                linker, b"", 0, b"suspend", 7, nothing.pointer, self._suspend, None, None
             )
             if error:
                 raise LinkError(ffi.take_error(error))
@@ -114,7 +102,7 @@ class CoreStep:
         self.part = step.part
         self.name = slot_name(step.slot).encode()
         self.module = compiled.module
-        self.module_pointer = as_pointer(self.module.ptr())
+        self.module_pointer = self.module.pointer
         self.memory_size = compiled.wiring.memory_size
         self.memories = compiled.wiring.memories
         self.tables = compiled.wiring.tables

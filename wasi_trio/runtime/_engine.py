@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import sys
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-
-import wasmtime
 
 from wasi_trio.component._account import Budget
 from wasi_trio.component._context import LIFT_FUEL
@@ -25,6 +22,7 @@ from wasi_trio.runtime._profile_options import GuestProfile, NativeProfile, Prof
 from wasi_trio.runtime._running import Running
 from wasi_trio.runtime._ticker import Ticker
 from wasi_trio.runtime._verdicts import Verdicts
+from wasi_trio.runtime._wasmtime import CoreModule
 
 if TYPE_CHECKING:
     from wasi_trio.runtime._profile_sampling import Profiler
@@ -99,8 +97,7 @@ class Engine(Running):
         self._verdicts = Verdicts(self.compiler.features, kept=cache)
         # Profilers need the modules' code, or must observe its compilation.
         self._kept_code = KeptCode(self.compiler, kept=cache and profile is None)
-        self.wasmtime = self.compiler.wasmtime
-        pointer = self.pointer = ctypes.cast(self.wasmtime.ptr(), ctypes.c_void_p).value
+        pointer = self.pointer = self.compiler.wasmtime.pointer
         super().__init__(Ticker(lambda: ffi.engine_increment_epoch(pointer)))
         self.interrupter = Interrupter(self)
         self.budget = Budget() if budget is None else budget
@@ -166,7 +163,7 @@ class Engine(Running):
 
             validate_apart(self.compiler, data, self.compile_limits)
 
-    def compile(self, code: bytes) -> wasmtime.Module:
+    def compile(self, code: bytes) -> CoreModule:
         """Compile a trusted core module. Raises MalformedComponent if it is invalid."""
         return self.compiler.compile(code)
 
@@ -199,9 +196,7 @@ class Engine(Running):
             compiled = compile_component(self.compiler, data, progress, ready={})
             modules = list({id(step.module): step.module for step in compiled.steps}.values())
             with contextlib.suppress(RecursionError):  # types may be nested too deeply
-                self._kept_code.add(
-                    name, describe(compiled, modules), [bytes(module.serialize()) for module in modules]
-                )
+                self._kept_code.add(name, describe(compiled, modules), [module.serialize() for module in modules])
             return compiled
         from wasi_trio.runtime._apart import compile_apart
 
@@ -214,8 +209,3 @@ class Engine(Running):
         # Processes share mapped files, and wasmtime maps the first content of memories from them.
         kept = self._kept_code.load(name)
         return restore(linking, [self.compiler.load(code) for code in codes]) if kept is None else kept
-
-
-def as_pointer(thing: Any) -> int:
-    """Return the address in one of the wheel's pointers. The caller must keep the pointer's owner alive."""
-    return ctypes.cast(thing, ctypes.c_void_p).value or 0

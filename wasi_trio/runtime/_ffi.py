@@ -1,8 +1,8 @@
 """The part of wasmtime's C API that the runtime calls, as ctypes prototypes.
 
-This module binds only functions that the wheel's own classes lack or wrap too slowly. Functions that may run wasm
-release the GIL (``CDLL``), so that other threads, such as the epoch ticker, can run. Short functions keep it
-(``PyDLL``), which saves 0.1 µs each.
+Importing the wheel's own package would bind all 1,500 functions of the C API, which takes 20 ms of each start. So this
+module uses only the library in it. Functions that may run wasm or compile it release the GIL (``CDLL``), so that other
+threads, such as the epoch ticker, can run. Short functions keep it (``PyDLL``), which saves 0.1 µs each.
 
 Errors and traps are owned pointers. ``take_error`` and ``take_trap`` convert them to text and free them.
 """
@@ -10,7 +10,9 @@ Errors and traps are owned pointers. ``take_error`` and ``take_trap`` convert th
 from __future__ import annotations
 
 import ctypes
+import importlib.util
 import mmap
+import os
 import sys
 from ctypes import (
     CFUNCTYPE,
@@ -29,12 +31,24 @@ from ctypes import (
 )
 from typing import Any
 
-from wasmtime import _ffi as _wheel
-
 from wasi_trio.component._features import CORE, MODEL
 
+
+def _find_library() -> str:
+    """Return the file of wasmtime's library: in the wheel, in a folder with the platform's name."""
+    package = importlib.util.find_spec("wasmtime")
+    folders = [] if package is None else package.submodule_search_locations or []
+    name = "_libwasmtime.dylib" if sys.platform == "darwin" else "_libwasmtime.so"
+    for folder in folders:
+        for entry in os.scandir(folder):
+            path = os.path.join(entry.path, name)
+            if os.path.exists(path):
+                return path
+    raise ImportError(f"the package wasmtime has no {name}: reinstall it for this platform (pip install wasmtime)")
+
+
 #: The file of wasmtime's library.
-LIBRARY = str(_wheel.filename)
+LIBRARY = _find_library()
 _running = ctypes.CDLL(LIBRARY)
 _quick = ctypes.PyDLL(LIBRARY)
 
@@ -71,20 +85,28 @@ class InstanceStruct(Structure):
     _fields_ = [("store_id", c_uint64), ("index", c_size_t)]
 
 
-class _ByteVec(Structure):
+class ByteVec(Structure):
+    """wasm_byte_vec_t"""
+
+    _fields_ = [("size", c_size_t), ("data", c_void_p)]
+
+
+class PointerVec(Structure):
+    """wasm_valtype_vec_t, and other vectors of pointers"""
+
     _fields_ = [("size", c_size_t), ("data", c_void_p)]
 
 
 class ProfiledModule(Structure):
     """wasmtime_guestprofiler_modules_t"""
 
-    _fields_ = [("name", POINTER(_ByteVec)), ("module", c_void_p)]
+    _fields_ = [("name", POINTER(ByteVec)), ("module", c_void_p)]
 
 
-def byte_vec(content: bytes) -> _ByteVec:
+def byte_vec(content: bytes) -> ByteVec:
     """Return a ``wasm_byte_vec_t`` whose object keeps its content alive."""
     kept = ctypes.create_string_buffer(content, len(content))
-    vector = _ByteVec(len(content), ctypes.addressof(kept))
+    vector = ByteVec(len(content), ctypes.addressof(kept))
     vector.kept = kept
     return vector
 
@@ -96,7 +118,16 @@ AsyncCallback = CFUNCTYPE(None, c_void_p, c_void_p, c_void_p, c_size_t, c_void_p
 #: Called at an epoch tick: (context, data, delta out, kind out) -> owned error or 0.
 EpochCallback = CFUNCTYPE(c_size_t, c_void_p, c_void_p, POINTER(c_uint64), POINTER(c_uint8))
 
-async_stack_size_set = _bind(_quick, "wasmtime_config_async_stack_size_set", None, c_void_p, c_size_t)
+config_new = _bind(_quick, "wasm_config_new", c_void_p)
+config_delete = _bind(_quick, "wasm_config_delete", None, c_void_p)
+config_epoch_interruption_set = _bind(_quick, "wasmtime_config_epoch_interruption_set", None, c_void_p, c_bool)
+config_memory_may_move_set = _bind(_quick, "wasmtime_config_memory_may_move_set", None, c_void_p, c_bool)
+config_memory_reservation_set = _bind(_quick, "wasmtime_config_memory_reservation_set", None, c_void_p, c_uint64)
+config_memory_guard_size_set = _bind(_quick, "wasmtime_config_memory_guard_size_set", None, c_void_p, c_uint64)
+config_shared_memory_set = _bind(_quick, "wasmtime_config_shared_memory_set", None, c_void_p, c_bool)
+config_profiler_set = _bind(_quick, "wasmtime_config_profiler_set", None, c_void_p, c_uint8)
+config_cache_config_load = _bind(_quick, "wasmtime_config_cache_config_load", c_void_p, c_void_p, c_char_p)
+config_async_stack_size_set = _bind(_quick, "wasmtime_config_async_stack_size_set", None, c_void_p, c_size_t)
 #: The functions that switch features on or off.
 config_features = {
     feature.name: _bind(_quick, f"wasmtime_config_{setting}_set", None, c_void_p, c_bool)
@@ -104,7 +135,24 @@ config_features = {
     for feature in features
     for setting in ["gc_support" if feature.name == "gc-support" else prefix + feature.name.replace("-", "_")]
 }
+engine_new_with_config = _bind(_running, "wasm_engine_new_with_config", c_void_p, c_void_p)
+engine_delete = _bind(_running, "wasm_engine_delete", None, c_void_p)
 engine_increment_epoch = _bind(_quick, "wasmtime_engine_increment_epoch", None, c_void_p)
+
+module_new = _bind(_running, "wasmtime_module_new", c_void_p, c_void_p, c_char_p, c_size_t, c_void_p)
+module_validate = _bind(_running, "wasmtime_module_validate", c_void_p, c_void_p, c_char_p, c_size_t)
+module_serialize = _bind(_running, "wasmtime_module_serialize", c_void_p, c_void_p, c_void_p)
+module_deserialize = _bind(_running, "wasmtime_module_deserialize", c_void_p, c_void_p, c_char_p, c_size_t, c_void_p)
+module_deserialize_file = _bind(_running, "wasmtime_module_deserialize_file", c_void_p, c_void_p, c_char_p, c_void_p)
+module_delete = _bind(_running, "wasmtime_module_delete", None, c_void_p)
+component_new = _bind(_running, "wasmtime_component_new", c_void_p, c_void_p, c_char_p, c_size_t, c_void_p)
+component_delete = _bind(_running, "wasmtime_component_delete", None, c_void_p)
+wat2wasm = _bind(_running, "wasmtime_wat2wasm", c_void_p, c_char_p, c_size_t, c_void_p)
+
+valtype_new = _bind(_quick, "wasm_valtype_new", c_void_p, c_uint8)
+valtype_vec_new = _bind(_quick, "wasm_valtype_vec_new", None, c_void_p, c_size_t, c_void_p)
+functype_new = _bind(_quick, "wasm_functype_new", c_void_p, c_void_p, c_void_p)
+functype_delete = _bind(_quick, "wasm_functype_delete", None, c_void_p)
 
 store_new = _bind(_quick, "wasmtime_store_new", c_void_p, c_void_p, c_void_p, c_void_p)
 store_context = _bind(_quick, "wasmtime_store_context", c_void_p, c_void_p)
@@ -220,7 +268,7 @@ _MOST_TEXT = 64 << 10
 
 
 def _take(message: Any, delete: Any, pointer: int) -> str:
-    vector = _ByteVec()
+    vector = ByteVec()
     message(pointer, byref(vector))
     try:
         if vector.size <= 2 * _MOST_TEXT:
@@ -244,16 +292,21 @@ def take_trap(pointer: int) -> str:
     return _take(_trap_message, _trap_delete, pointer)
 
 
-def take_profile(pointer: int) -> bytes:
-    """Return the profile of an owned ``wasmtime_guestprofiler_t`` as JSON, and free the profiler."""
-    vector = _ByteVec()
-    error = _guestprofiler_finish(pointer, byref(vector))
-    if error:
-        raise RuntimeError(take_error(error))
+def take_bytes(vector: ByteVec) -> bytes:
+    """Return the content of an owned ``wasm_byte_vec_t`` and free it."""
     try:
         return string_at(vector.data, vector.size)
     finally:
         _byte_vec_delete(byref(vector))
+
+
+def take_profile(pointer: int) -> bytes:
+    """Return the profile of an owned ``wasmtime_guestprofiler_t`` as JSON, and free the profiler."""
+    vector = ByteVec()
+    error = _guestprofiler_finish(pointer, byref(vector))
+    if error:
+        raise RuntimeError(take_error(error))
+    return take_bytes(vector)
 
 
 _madvise = _bind(ctypes.CDLL(None), "madvise", c_int, c_void_p, c_size_t, c_int) if sys.platform == "linux" else None

@@ -31,12 +31,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import wasmtime
-
 from wasi_trio import component
 from wasi_trio.runtime._code_cache import CacheError, own_cache_folder
 from wasi_trio.runtime._compiler import Compiled, Compiler
 from wasi_trio.runtime._linking import restore
+from wasi_trio.runtime._wasmtime import CoreModule, WasmtimeError
 
 #: Maximum size in bytes of all entries. The least recently used ones are removed.
 LIMIT = 2 << 30
@@ -69,17 +68,17 @@ class KeptCode:
             modules = [self._module(folder / str(number), *code) for number, code in enumerate(linking["code"])]
             compiled = restore(linking, modules)
             os.utime(folder)
-        except (OSError, ValueError, KeyError, TypeError, IndexError, struct.error, wasmtime.WasmtimeError):
+        except (OSError, ValueError, KeyError, TypeError, IndexError, struct.error, WasmtimeError):
             return None
         except RecursionError:  # the plan nests too deeply for the caller's stack
             return None
         return compiled
 
-    def _module(self, path: Path, size: int, checksum: int) -> wasmtime.Module:
+    def _module(self, path: Path, size: int, checksum: int) -> CoreModule:
         with _open_own(path) as (code, is_sealed):
             if len(code) != size or (not is_sealed and zlib.crc32(code) != checksum):
                 raise ValueError(f"the checksum of {path} does not match")
-        return wasmtime.Module.deserialize_file(self._compiler.wasmtime, str(path))
+        return CoreModule.deserialize_file(self._compiler.wasmtime, bytes(path))
 
     def add(self, name: str, description: Mapping[str, Any], codes: Sequence[bytes]) -> None:
         """Store a component with its serialized modules. If that is not possible, it will be compiled again."""

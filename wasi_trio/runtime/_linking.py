@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import wasmtime
-
 from wasi_trio.component._packed_plan import pack, unpack
 from wasi_trio.runtime._compiler import Compiled, CompiledStep
+from wasi_trio.runtime._wasmtime import CoreModule
 
 
-def describe(compiled: Compiled, modules: Iterable[wasmtime.Module]) -> dict[str, Any]:
+def describe(compiled: Compiled, modules: Iterable[CoreModule]) -> dict[str, Any]:
     """Describe a compiled component as JSON-compatible data. It refers to its modules by their position in ``modules``.
 
     Raises RecursionError if its types are nested too deeply.
@@ -28,7 +27,7 @@ def describe(compiled: Compiled, modules: Iterable[wasmtime.Module]) -> dict[str
     }
 
 
-def restore(description: Mapping[str, Any], modules: Sequence[wasmtime.Module]) -> Compiled:
+def restore(description: Mapping[str, Any], modules: Sequence[CoreModule]) -> Compiled:
     """Return the component of a description. Raises ValueError, TypeError, LookupError or RecursionError for others."""
     plan, wiring = unpack(description["plan"])
     steps = [

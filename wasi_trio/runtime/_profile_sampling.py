@@ -46,7 +46,7 @@ from wasi_trio.runtime._profile_options import GuestProfile
 from wasi_trio.runtime._running import Running
 
 if TYPE_CHECKING:
-    import wasmtime
+    from wasi_trio.runtime._wasmtime import CoreModule
 
 log = get_logger("wasi_trio")
 
@@ -80,7 +80,7 @@ class _Window:
     ``spent`` is the time in seconds that taking samples has cost.
     """
 
-    def __init__(self, engine: int, modules: Sequence[tuple[bytes, wasmtime.Module]], interval: float) -> None:
+    def __init__(self, engine: int, modules: Sequence[tuple[bytes, CoreModule]], interval: float) -> None:
         #: For each sample: the instance, its part, the host function, the time, the beats, and whether it has a stack.
         self.samples: list[tuple[InstanceProfile, int, Any, float, int, bool]] = []
         self.spent = 0.0
@@ -88,7 +88,7 @@ class _Window:
         listed = (ffi.ProfiledModule * max(1, len(modules)))()
         for slot, name, (_, module) in zip(listed, names, modules, strict=False):
             slot.name = ctypes.pointer(name)
-            slot.module = ctypes.cast(module.ptr(), ctypes.c_void_p).value
+            slot.module = module.pointer
         label = ffi.byte_vec(b"guest")
         self._pointer = ffi.guestprofiler_new(engine, byref(label), int(interval * 1e9), listed, len(modules))
 
@@ -117,9 +117,7 @@ def module_name(code: bytes) -> str:
 class ComponentProfile:
     """The common data of one component's instances."""
 
-    def __init__(
-        self, profiler: Profiler, name: str, modules: Sequence[wasmtime.Module], codes: Sequence[bytes]
-    ) -> None:
+    def __init__(self, profiler: Profiler, name: str, modules: Sequence[CoreModule], codes: Sequence[bytes]) -> None:
         self.profiler = profiler
         self.name = name
         distinct = {id(module): (module, code) for module, code in zip(modules, codes, strict=True)}

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from importlib import resources
 
-import wasmtime
-
 from wasi_trio.component._errors import LinkError
 from wasi_trio.component._imports import Imports
 from wasi_trio.component._names import parse_import_name
+from wasi_trio.runtime._compiler import assemble
 from wasi_trio.runtime._component import Component, LinkedComponent
 from wasi_trio.runtime._engine import Engine
 from wasi_trio.serve.pool._guest import guest_calls
@@ -25,7 +24,7 @@ def load(engine: Engine, path: str | None, imports: Imports | None = None) -> Li
     if path is None:
         text = resources.files("wasi_trio.serve").joinpath("demo.wat").read_text("utf-8")
         name = "the built-in component"
-        return link_http(compile_component(engine, bytes(wasmtime.wat2wasm(text)), name, trusted=True), name)
+        return link_http(compile_component(engine, assemble(text.encode()), name, trusted=True), name)
     return link(engine, read_component(path, engine.compile_limits), path, imports)
 
 

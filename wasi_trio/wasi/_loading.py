@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-import wasmtime
-
 from wasi_trio._texts import MAX_LENGTH, get_logger, shown
 from wasi_trio.component._errors import CompilationFailed, ComponentError, LinkError, MalformedComponent
 from wasi_trio.component._features import USUAL
@@ -20,6 +18,7 @@ from wasi_trio.runtime._compiler import assemble
 from wasi_trio.runtime._component import Component, LinkedComponent
 from wasi_trio.runtime._engine import Engine
 from wasi_trio.runtime._profile_options import Profiling
+from wasi_trio.runtime._wasmtime import WasmtimeError
 from wasi_trio.wasi import proposals
 from wasi_trio.wasi._core_modules import PREAMBLE, remedy
 from wasi_trio.wasi._imports import link_wasi
@@ -58,7 +57,7 @@ class EngineOptions:
         """Return an engine that caches compiled code on disk, or one without a cache if the disk is not writable."""
         try:
             return self.open_cached()
-        except wasmtime.WasmtimeError as error:
+        except WasmtimeError as error:
             logger.info("Compiled code is not cached: %s", error)
             return self._make(cache=False)
 

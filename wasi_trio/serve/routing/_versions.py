@@ -10,9 +10,8 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
-import wasmtime
-
 from wasi_trio.component._imports import Imports
+from wasi_trio.runtime._compiler import assemble
 from wasi_trio.runtime._component import Component, LinkedComponent
 from wasi_trio.runtime._engine import Engine
 from wasi_trio.serve._loading import link_http
@@ -182,4 +181,4 @@ class Loader:
 
     def _built_in(self) -> Component:
         text = resources.files("wasi_trio.serve").joinpath("demo.wat").read_text("utf-8")
-        return compile_component(self.engine, bytes(wasmtime.wat2wasm(text)), BUILT_IN, trusted=True)
+        return compile_component(self.engine, assemble(text.encode()), BUILT_IN, trusted=True)
