@@ -181,8 +181,8 @@ COMPONENT = b"\0asm\x0d\0\1\0"
         (PREVIEW1, "this module is for WASI preview 1. .*--adapt wasi_snapshot_preview1.reactor.wasm` .*wasm32-wasip2"),
         (EMBEDDED, "wasi_trio requires a component: convert it with `wasm-tools component new`$"),
         (CORE + b"\0\xff", "a core WebAssembly module; wasi_trio requires a component: this module is malformed"),
-        (wat.load("command"), "it is not an HTTP component; it is a command: use `wasi_trio run`$"),
-        (wat.load("p3_command"), "it is not an HTTP component; it is a command: use `wasi_trio run`$"),
+        (wat.load("command"), "it is not an HTTP component; it is a command: use `python -m wasi_trio run`$"),
+        (wat.load("p3_command"), "it is not an HTTP component; it is a command: use `python -m wasi_trio run`$"),
         (COMPONENT + b"\xff" * 40, "app.wasm: "),
         (COMPONENT, "exports neither wasi:http/incoming-handler"),
         (wat.load("hello")[:-40], "app.wasm: "),
@@ -208,11 +208,11 @@ def test_a_file_that_is_not_an_http_component(tmp_path: Path, content: bytes, me
         (COMPONENT, "the component is not a command: it does not export wasi:cli/run .its exports: none.$"),
         (
             wat.load("hello"),
-            "its exports: wasi:http/incoming-handler@0.2.0.; it is an HTTP component: use `wasi_trio serve`",
+            "its exports: wasi:http/incoming-handler@0.2.0.; it is an HTTP component: use `python -m wasi_trio serve`",
         ),
         (
             wat.load("p3_hello"),
-            "its exports: wasi:http/handler@.*; it is an HTTP component: use `wasi_trio serve`",
+            "its exports: wasi:http/handler@.*; it is an HTTP component: use `python -m wasi_trio serve`",
         ),
         (wat.load("unknown_import"), "tests:nowhere/nothing@1.0.0"),
         (

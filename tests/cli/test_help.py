@@ -15,7 +15,7 @@ import pytest
 
 from tests.cli.terminal import at_a_terminal, ran
 from wasi_trio.cli import cli
-from wasi_trio.cli._help import EXAMPLES
+from wasi_trio.cli._help import EXAMPLES, PROGRAM
 
 
 def test_versions() -> None:
@@ -50,16 +50,28 @@ def test_the_help_of_a_command(name: str) -> None:
     code, out, err = ran(name, "-h")
     assert (code, err) == (0, "")
     assert ran(name, "--help")[1] == out
-    assert out.startswith(f"Usage: wasi_trio {name} ")
+    assert out.startswith(f"Usage: python -m wasi_trio {name} ")
     assert "\n  Example" in out
     assert all(len(line) <= 80 for line in out.splitlines())
+
+
+def test_the_help_shows_the_program_as_it_was_called(console_script: Path) -> None:
+    for name in (None, *cli.commands):
+        arguments = [*([] if name is None else [name]), "--help"]
+        as_module = ran(*arguments)[1]
+        done = subprocess.run([console_script / PROGRAM, *arguments], capture_output=True, text=True, check=True)
+        assert done.stdout.startswith(f"Usage: {PROGRAM} ")
+        examples = re.findall(r"^ +'?wasi-trio (.*)$", done.stdout, re.MULTILINE)
+        assert examples
+        if name != "completion":  # only this name can be completed
+            assert re.findall(r"^ +'?python -m wasi_trio (.*)$", as_module, re.MULTILINE) == examples
 
 
 def test_the_examples_are_valid_commands() -> None:
     """Each is parsed, but not executed."""
     seen = 0
     for text in EXAMPLES.values():
-        for line in re.findall(r"^  wasi_trio (.*)$", text, re.MULTILINE):
+        for line in re.findall(r"^  wasi-trio (.*)$", text, re.MULTILINE):
             name, *arguments = re.findall(r"'[^']*'|\S+", re.split(r" [|<>] ", line)[0])
             command = cli.commands[name]
             command.make_context(name, [argument.strip("'") for argument in arguments], parent=click.Context(cli))

@@ -240,7 +240,7 @@ def test_on_a_terminal(guest: Any) -> None:
     for title in ("Imports", "Exports", "Core modules", "Custom sections"):
         assert re.search(rf"^{title} *$", plain, re.MULTILINE)
     assert re.search(r"^tests:nowhere/nothing@1\.0\.0 +1 +missing *\n +do-nothing *$", plain, re.MULTILINE)
-    assert "A component for wasi_trio serve: wasi:http/proxy@0.2.0" in plain
+    assert "A component for the command serve: wasi:http/proxy@0.2.0" in plain
     assert "\npackage tests:nowhere@1.0.0 {\n" in plain
 
 

@@ -187,9 +187,9 @@ def test_engine_options() -> None:
 
 
 def test_settings_for_serve_only() -> None:
-    with pytest.raises(SettingError, match=r"^WASI_TRIO_WORKERS applies only to wasi_trio serve"):
+    with pytest.raises(SettingError, match=r"^WASI_TRIO_WORKERS applies only to the command serve"):
         settings_under_asgi({"WASI_TRIO_WORKERS": "2"}, ["program"])
-    with pytest.raises(SettingError, match=r"^admin_addr in \[wasi_trio\] of x applies only to wasi_trio serve"):
+    with pytest.raises(SettingError, match=r"^admin_addr in \[wasi_trio\] of x applies only to the command serve"):
         dict(from_table({"admin_addr": "127.0.0.1:1"}, "x", standalone=False))
 
 

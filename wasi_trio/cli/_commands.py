@@ -9,7 +9,7 @@ import click
 
 from wasi_trio._texts import MAX_LENGTH, shown
 from wasi_trio.cli._collector import excluded_from_collection, skip_final_collection
-from wasi_trio.cli._help import GROUP
+from wasi_trio.cli._help import COMPLETE, GROUP, Examples
 from wasi_trio.cli._printing import write_out
 from wasi_trio.cli._standard_streams import drop_unwritable_messages, open_standard_streams
 from wasi_trio.lazy import located
@@ -39,7 +39,7 @@ _version = click.option(
 )
 
 
-class _Commands(click.Group):
+class _Commands(Examples, click.Group):
     """A group whose commands are imported when they are looked up, because defining one takes milliseconds."""
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
@@ -78,7 +78,8 @@ def main() -> NoReturn:
     """Run the command line, and exit. An error is reported in one line, with exit code 2."""
     open_standard_streams()
     try:
-        code = cli.main(prog_name="wasi_trio", standalone_mode=False)
+        # click finds the name under which the user called the program.
+        code = cli.main(standalone_mode=False, complete_var=COMPLETE)
     except click.ClickException as error:
         _fail(error.format_message())
     except (click.Abort, KeyboardInterrupt):

@@ -1,54 +1,78 @@
-"""The parts of ``--help`` besides the options: the list of commands, and examples."""
+"""The parts of ``--help`` besides the options: the list of commands, and examples.
+
+They call the program ``wasi-trio``. The help shows the name under which the user called it.
+"""
 
 from __future__ import annotations
 
+import re
+
+import click
+
+#: The name of the installed program.
+PROGRAM = "wasi-trio"
+#: The environment variable by which a shell asks for completions.
+COMPLETE = "_WASI_TRIO_COMPLETE"
+
+
+class Examples(click.Command):
+    """A command whose epilog has examples. They begin with the name of the program as the user called it."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        program = ctx.find_root().info_name or PROGRAM
+        examples = re.sub(rf"^( *'?){PROGRAM} ", rf"\g<1>{program} ", self.epilog or "", flags=re.MULTILINE)
+        formatter.write_paragraph()
+        with formatter.indentation():
+            formatter.write_text(examples.rstrip())
+
+
 GROUP = """\b
 Examples:
-  wasi_trio serve --addr 127.0.0.1:8080 app.wasm
-  wasi_trio run command.wasm one two
-  wasi_trio inspect app.wasm
+  wasi-trio serve --addr 127.0.0.1:8080 app.wasm
+  wasi-trio run command.wasm one two
+  wasi-trio inspect app.wasm
 
-'wasi_trio COMMAND --help' describes a command.
+'wasi-trio COMMAND --help' describes a command.
 """
 
 EXAMPLES = {
     "serve": """\b
 Examples:
-  wasi_trio serve
+  wasi-trio serve
       the built-in component, on port 8080 of all addresses
-  wasi_trio serve --addr 127.0.0.1:0 app.wasm
+  wasi-trio serve --addr 127.0.0.1:0 app.wasm
       on a free port, which the first line of output names
-  wasi_trio serve --env TOKEN=secret -H 'x-served-by: wasi_trio' app.wasm
-  wasi_trio serve --request-timeout 10s --admin-addr 127.0.0.1:9090 app.wasm
-  wasi_trio serve outer.wasm inner.wasm
+  wasi-trio serve --env TOKEN=secret -H 'x-stage: test' app.wasm
+  wasi-trio serve --request-timeout 10s --workers 2 app.wasm
+  wasi-trio serve outer.wasm inner.wasm
       outer.wasm answers; its requests to wasi:http/handler go to inner.wasm
 """,
     "run": """\b
 Examples:
-  wasi_trio run command.wasm one --two
+  wasi-trio run command.wasm one --two
       all arguments after the file are the component's
-  wasi_trio run --env LANG=C command.wasm < input > output
+  wasi-trio run --env LANG=C command.wasm < input > output
 """,
     "inspect": """\b
 Examples:
-  wasi_trio inspect app.wasm
-  wasi_trio inspect app.wasm | grep -P '^import.*missing'
-  wasi_trio inspect --wit app.wasm > app.wit
-  wasi_trio inspect --json app.wasm | jq .worlds
+  wasi-trio inspect app.wasm
+  wasi-trio inspect app.wasm | grep -P '^import.*missing'
+  wasi-trio inspect --wit app.wasm > app.wit
+  wasi-trio inspect --json app.wasm | jq .worlds
 """,
     "compile": """\b
 Example, for building a container image:
-  wasi_trio compile app.wasm
+  wasi-trio compile app.wasm
 """,
     "bindgen": """\b
 Examples:
-  wasi_trio bindgen app.wasm -o app_bindings
-  wasi_trio bindgen wit -o bindings --world plugin
+  wasi-trio bindgen app.wasm -o app_bindings
+  wasi-trio bindgen wit -o bindings --world plugin
 """,
     "profile": """\b
 Example:
-  wasi_trio serve --profile guest app.wasm
-  wasi_trio profile wasmtime-guest-profile-app-1.json -o flame.html
+  wasi-trio serve --profile guest app.wasm
+  wasi-trio profile wasmtime-guest-profile-app-1.json -o flame.html
 """,
     "completion": """\b
 Examples:

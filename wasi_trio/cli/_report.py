@@ -103,7 +103,7 @@ def _parts(inspection: Inspection) -> Iterator[RenderableType]:
     path = shown(inspection.path)
     yield Text.assemble((path, "bold"), f", {decimal(sizes.size)}")
     for way in inspection.ways:
-        yield Text.assemble("A component for ", (f"wasi_trio {way.command}", "bold"), f": {shown(way.world)}")
+        yield Text.assemble("A component for the command ", (way.command, "bold"), f": {shown(way.world)}")
     if not inspection.ways:
         yield Text("Neither serve nor run accepts it: it exports neither a wasi:http handler nor wasi:cli/run")
     for problem in inspection.problems:

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from wasi_trio.cli._collector import excluded_from_collection
-from wasi_trio.cli._help import EXAMPLES
+from wasi_trio.cli._help import EXAMPLES, Examples
 from wasi_trio.cli._options import (
     debug_option,
     engine_options,
@@ -58,12 +58,13 @@ _profile = click.option(
     "--profile",
     type=parsed(arguments.parse_profile),
     metavar="guest[,PATH[,INTERVAL]]|perfmap|jitdump",
-    help="Profile the guest. 'guest' writes samples to the file PATH, for the Firefox profiler and 'wasi_trio "
-    "profile'; perfmap and jitdump write data for perf.",
+    help="Profile the guest. 'guest' writes samples to the file PATH, for the Firefox profiler and the command "
+    "profile; perfmap and jitdump write data for perf.",
 )
 
 
 @click.command(
+    cls=Examples,
     context_settings={"allow_interspersed_args": False},
     short_help="Run a command-line component.",
     epilog=EXAMPLES["run"],

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from wasi_trio.cli._collector import excluded_from_collection
-from wasi_trio.cli._help import EXAMPLES
+from wasi_trio.cli._help import EXAMPLES, Examples
 from wasi_trio.cli._options import debug_option, given_settings, option
 from wasi_trio.serve.settings._setting import CONFIGURATION
 from wasi_trio.serve.settings._table import SETTINGS
@@ -23,7 +23,9 @@ def _settings(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @click.command(
-    short_help="Answer HTTP requests with a component, or with a chain of components.", epilog=EXAMPLES["serve"]
+    cls=Examples,
+    short_help="Answer HTTP requests with a component, or with a chain of components.",
+    epilog=EXAMPLES["serve"],
 )
 @_settings
 @debug_option

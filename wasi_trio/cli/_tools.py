@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wasi_trio._texts import shown, shown_document
-from wasi_trio.cli._help import EXAMPLES
+from wasi_trio.cli._help import COMPLETE, EXAMPLES, PROGRAM, Examples
 from wasi_trio.cli._options import engine_options, given_engine
 from wasi_trio.cli._printing import write_out
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 
 @click.command(
+    cls=Examples,
     short_help="Show a component's imports and exports, and which imports this host provides.",
     epilog=EXAMPLES["inspect"],
 )
@@ -55,7 +56,10 @@ def inspect(component: str, wit: bool, as_json: bool, **engine: Any) -> None:
 
 
 @click.command(
-    "compile", short_help="Compile components in advance, so that they start at once.", epilog=EXAMPLES["compile"]
+    "compile",
+    cls=Examples,
+    short_help="Compile components in advance, so that they start at once.",
+    epilog=EXAMPLES["compile"],
 )
 @engine_options
 @click.argument("components", nargs=-1, required=True, metavar="COMPONENT...", type=click.Path())
@@ -85,7 +89,9 @@ def compile_(components: tuple[str, ...], **engine: Any) -> None:
         os._exit(130)
 
 
-@click.command(short_help="Write typed Python bindings for a component or a world.", epilog=EXAMPLES["bindgen"])
+@click.command(
+    cls=Examples, short_help="Write typed Python bindings for a component or a world.", epilog=EXAMPLES["bindgen"]
+)
 @click.option(
     "-o", "--output", required=True, metavar="DIR", help="Folder of the package: a new one, or an earlier output."
 )
@@ -139,7 +145,7 @@ def _progress_bar() -> Iterator[Callable[[str, int, int], None]]:
         progress.stop()
 
 
-@click.command(short_help="Draw profiles as a flame graph.", epilog=EXAMPLES["profile"])
+@click.command(cls=Examples, short_help="Draw profiles as a flame graph.", epilog=EXAMPLES["profile"])
 @click.option("-o", "--output", metavar="FILE", help="File to write.  [default: standard output]")
 @click.argument("profiles", nargs=-1, required=True, metavar="PROFILE...", type=click.Path())
 def profile(profiles: tuple[str, ...], output: str | None) -> None:
@@ -176,4 +182,4 @@ def completion(shell: str | None) -> None:
         raise click.UsageError("$SHELL is not a supported shell: choose bash, zsh or fish")
     root = click.get_current_context().find_root().command
     # The script is not for `python -m`: a shell completes a command by its own name.
-    write_out(class_(root, {}, "wasi-trio", "_WASI_TRIO_COMPLETE").source())
+    write_out(class_(root, {}, PROGRAM, COMPLETE).source())

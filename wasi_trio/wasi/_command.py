@@ -35,7 +35,7 @@ def find_run(linked: LinkedComponent) -> Export | LiftedFunction:
             return export
     exports = ", ".join(linked.component.exports) or "none"
     served = other_versions(linked, HTTP_HANDLERS)
-    hint = "; it is an HTTP component: use `wasi_trio serve`" if served else ""
+    hint = "; it is an HTTP component: use `python -m wasi_trio serve`" if served else ""
     raise LinkError(f"the component is not a command: it does not export wasi:cli/run (its exports: {exports}){hint}")
 
 

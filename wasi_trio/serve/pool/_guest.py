@@ -99,7 +99,7 @@ def guest_calls(component: LinkedComponent) -> GuestCalls:
             f"the component exports {', '.join(others)}, but the server supports {INCOMING_HANDLER}@0.2.x and "
             f"{HANDLER}@{p3.VERSION}"
         )
-    hint = "; it is a command: use `wasi_trio run`" if other_versions(component, ("wasi:cli/run",)) else ""
+    hint = "; it is a command: use `python -m wasi_trio run`" if other_versions(component, ("wasi:cli/run",)) else ""
     raise LinkError(
         f"the component exports neither {INCOMING_HANDLER} nor {HANDLER}: it is not an HTTP component{hint}"
     )

@@ -65,4 +65,6 @@ def _invalid(origin: str, error: ValueError) -> SettingError:
 def check_applicable(setting: Setting, origin: str, standalone: bool) -> None:
     """Raise SettingError if another ASGI server has no use for the setting."""
     if setting.serve_only and not standalone:
-        raise SettingError(f"{origin} applies only to wasi_trio serve: use the ASGI server's own configuration instead")
+        raise SettingError(
+            f"{origin} applies only to the command serve: use the ASGI server's own configuration instead"
+        )
