@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import socket
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import h2.config
@@ -15,24 +17,30 @@ import h2.events
 import pytest
 import trio
 import trio.testing
+from h2.settings import SettingCodes
 from hyperframe.frame import (
     DataFrame,
     GoAwayFrame,
     HeadersFrame,
     PingFrame,
     PriorityFrame,
+    RstStreamFrame,
     SettingsFrame,
     WindowUpdateFrame,
 )
 
 from tests.serve.support import Http2, ask, connect, guest, read_to_end, read_until, serving
 from wasi_trio.serve._responder import HandlerService
-from wasi_trio.serve.http._stream import HttpStream, ResponseHead
+from wasi_trio.serve.http._http2_protocol import MAX_TABLE
+from wasi_trio.serve.http._stream import HttpStream, ResponseContent, ResponseHead
 from wasi_trio.serve.pool._handler import ProxyHandler
+from wasi_trio.wasi.http._body import Body
 from wasi_trio.wasi.http._messages import Request
 
 HOST = b"host: x\r\n"
 END = b"\r\n"
+#: The beginning of a GOAWAY frame, behind its length, up to its stream.
+GOAWAY = b"\x07\0\0\0\0\0"
 #: The timeout for events that are certain to happen, in seconds.
 PATIENCE = 30.0
 
@@ -487,7 +495,12 @@ async def test_requests_beyond_the_limit_of_streams_are_refused() -> None:
         (((":path", "/2"),), {}),
         ((("x", "y"), (":late", "1")), {}),
         ((("host", "y"),), {}),
+        ((("host", "x"), ("host", "x")), {}),
+        ((("host", "x:81"),), {}),
+        ((("host", "x:80"),), {"scheme": "https"}),
         ((("content-length", "many"),), {}),
+        ((("content-length", "4"),), {}),
+        ((("content-length", "0"), ("content-length", "0")), {}),
         ((), {"path": ""}),
         ((), {"path": "x"}),
         ((), {"path": "/a|b"}),
@@ -524,6 +537,94 @@ async def test_http2_heads_answered_with_an_error() -> None:
                     ]
             assert dict(found[0].headers)[":status"] == status.decode()
             await is_well(client)
+
+
+@pytest.mark.parametrize(
+    ("host", "authority"), [("X", "x"), ("x:80", "x"), ("x", "x:80"), ("x:", "x"), ("[::1]", "[::1]:80")]
+)
+async def test_the_same_authority_in_two_spellings(host: str, authority: str) -> None:
+    async with speaking() as client:
+        assert await client.content(await send_head(client, ("host", host), authority=authority)) == b"GET|/"
+
+
+async def test_cookies_are_one_field() -> None:
+    """Browsers divide them (RFC 9113, section 8.2.3)."""
+    service = Recorder()
+    async with speaking(service) as client:
+        await client.content(await send_head(client, ("cookie", "a=1"), ("x", "y"), ("cookie", "b=2")))
+    assert [value for name, value in service.requests[0].headers if name == "cookie"] == [b"a=1; b=2"]
+
+
+class Holding:
+    """Keeps the streams of all requests without an answer, except those for ``/well``."""
+
+    def __init__(self) -> None:
+        self.streams: list[HttpStream] = []
+
+    def __call__(self, stream: HttpStream) -> None:
+        if stream.request.path_with_query == "/well":
+            Recorder()(stream)
+            return
+        self.streams.append(stream)
+        if not stream.request.body.finished:
+            stream.receive_into(stream.request.body)
+
+
+@pytest.mark.parametrize(
+    "trailers",
+    [
+        [(":status", "100")],
+        [(":path", "/")],
+        [(":other", "x")],
+        [("Upper", "x")],
+        [("connection", "close")],
+        [("transfer-encoding", "chunked")],
+        [("x", " y")],
+        [("x", "a\nb")],
+        [("x", "a" * 20_000)],
+    ],
+)
+async def test_malformed_trailers(trailers: list[tuple[str, str]]) -> None:
+    service = Holding()
+    async with speaking(service) as client:
+        number = await send_head(client, method="POST", ends=False)
+        client.protocol.send_data(number, b"content")
+        await client.flush()
+        frame = HeadersFrame(number, client.protocol.encoder.encode(trailers), flags=["END_HEADERS", "END_STREAM"])
+        await client.stream.send_all(frame.serialize())
+        with trio.fail_after(PATIENCE):
+            await client.until(h2.events.StreamReset, number)
+        await is_well(client)
+    (stream,) = service.streams
+    assert stream.request.body.error is not None
+
+
+async def test_trailers_of_a_request() -> None:
+    service = Holding()
+    async with speaking(service) as client:
+        number = await send_head(client, ("content-length", "7"), method="POST", ends=False)
+        client.protocol.send_data(number, b"content")
+        client.protocol.send_headers(number, [("x", "y")], end_stream=True)
+        await client.flush()
+        await is_well(client)
+    (stream,) = service.streams
+    assert stream.request.body.trailers == [("x", b"y")]
+
+
+@pytest.mark.parametrize("content", [b"", b"x", b"too much"])
+async def test_content_of_another_length_before_trailers(content: bytes) -> None:
+    service = Holding()
+    async with speaking(service) as client:
+        number = await send_head(client, ("content-length", "4"), method="POST", ends=False)
+        if content:
+            client.protocol.send_data(number, content)
+        client.protocol.send_headers(number, [("x", "y")], end_stream=True)
+        await client.flush()
+        with trio.fail_after(PATIENCE):
+            await client.until(h2.events.StreamReset, number)
+        await is_well(client)
+    (stream,) = service.streams
+    assert stream.request.body.error is not None
 
 
 @pytest.mark.parametrize("content", [b"too much", b"x"])
@@ -672,6 +773,137 @@ async def test_rapid_resets_end_the_connection() -> None:
                         if isinstance(event, h2.events.ConnectionTerminated):
                             ended = event.error_code
     assert ended == h2.errors.ErrorCodes.ENHANCE_YOUR_CALM
+
+
+@pytest.mark.parametrize("kind", ["reset", "wrong length", "wrong window", "wrong trailers"])
+async def test_the_limit_of_abandoned_requests(kind: str) -> None:
+    """Content of a request allows no more of them. Requests that the client makes the server reset count, too."""
+    service = Holding()
+    async with speaking(service, max_streams=10) as client:
+        data = client.protocol.data_to_send()
+        for number in range(1, 2001, 2):
+            fields = [(":method", "POST"), (":scheme", "http"), (":authority", "x"), (":path", "/")]
+            fields += [("content-length", "1")] * (kind == "wrong length")
+            data += HeadersFrame(number, client.protocol.encoder.encode(fields), flags=["END_HEADERS"]).serialize()
+            data += DataFrame(number, b"x").serialize() * 2
+            if kind == "reset":
+                data += RstStreamFrame(number, 8).serialize()
+            elif kind == "wrong window":
+                data += WindowUpdateFrame(number, window_increment=1).serialize()[:-1] + b"\0"
+            elif kind == "wrong trailers":
+                field = client.protocol.encoder.encode([(":path", "/")])
+                data += HeadersFrame(number, field, flags=["END_HEADERS", "END_STREAM"]).serialize()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client.stream.send_all, data)
+            with trio.fail_after(PATIENCE):
+                received = b""
+                while GOAWAY not in received:
+                    received += await client.stream.receive_some()
+            nursery.cancel_scope.cancel()
+    # A batch of frames ends as a whole, and time allows some more.
+    assert 20 <= len(service.streams) < 500
+    assert all(stream.request.body.error is not None for stream in service.streams)
+
+
+async def test_a_client_that_cancels_some_requests() -> None:
+    """A page that its user leaves cancels all of its requests, and a proxy those of many users."""
+    service = Holding()
+    async with speaking(service) as client:
+        for _ in range(2):
+            for number in [await client.ask("/") for _ in range(100)]:
+                client.protocol.reset_stream(number)
+            await client.flush()
+            await is_well(client)
+        for _ in range(300):
+            await is_well(client)
+            client.protocol.reset_stream(await client.ask("/"))
+        await client.flush()
+        await is_well(client)
+    assert len(service.streams) == 500
+
+
+async def test_responses_that_a_client_does_not_want_to_the_end() -> None:
+    """Such a client has waited for its responses, so it may end any number of them."""
+
+    def service(stream: HttpStream) -> None:
+        if stream.request.path_with_query == "/well":
+            Recorder()(stream)
+            return
+        body = Body()
+        stream.send_head(ResponseHead(200, []), ResponseContent(body, None))
+        stream.send_later(partial(stream.send_pieces, [b"x"]))
+
+    async with speaking(service, max_streams=10) as client:
+        for _ in range(300):
+            number = await client.ask("/")
+            await client.until(h2.events.DataReceived, number)
+            client.protocol.reset_stream(number)
+        await client.flush()
+        await is_well(client)
+
+
+async def test_a_clients_settings_fill_no_memory() -> None:
+    """h2 would keep all unknown settings, and each field of a response in a table of the size that a client allows."""
+    streams: list[Any] = []
+
+    def service(stream: HttpStream) -> None:
+        streams.append(stream)
+        number = len(streams)
+        Recorder(200, *[(b"x-%d-%d" % (number, field), b"y" * 100) for field in range(20)])(stream)
+
+    async with speaking(service) as client:
+        known = {code.value: 0 for code in (SettingCodes.ENABLE_PUSH, SettingCodes.ENABLE_CONNECT_PROTOCOL)}
+        known |= {SettingCodes.HEADER_TABLE_SIZE: (1 << 32) - 1, SettingCodes.MAX_HEADER_LIST_SIZE: (1 << 32) - 1}
+        await client.flush()
+        for first in range(100, 10_000, 1000):
+            settings = {**known, **dict.fromkeys(range(first, first + 1000), 1)}
+            # hyperframe sends only one byte of a name.
+            payload = b"".join(struct.pack(">HL", *setting) for setting in settings.items())
+            await client.stream.send_all(len(payload).to_bytes(3, "big") + b"\x04\0\0\0\0\0" + payload)
+        # h2 must accept the announced size.
+        client.protocol.decoder.max_allowed_table_size = (1 << 32) - 1
+        for _ in range(20):
+            await is_well(client)
+        protocol = streams[0]._connection.protocol
+        assert len(protocol.remote_settings) < 20
+        assert protocol.encoder.header_table_size == MAX_TABLE
+        assert len(protocol.encoder.header_table.dynamic_entries) < MAX_TABLE // 100
+
+
+async def test_h2_forgets_closed_streams() -> None:
+    streams: list[Any] = []
+
+    def service(stream: HttpStream) -> None:
+        streams.append(stream)
+        Recorder()(stream)
+
+    async with speaking(service) as client:
+        for _ in range(1200):
+            await is_well(client)
+        protocol = streams[0]._connection.protocol
+        assert len(protocol._closed_streams) <= 1024
+        # Content that is late reaches nobody, and ends nothing.
+        await client.stream.send_all(DataFrame(1, b"late").serialize())
+        await is_well(client)
+
+
+async def test_requests_that_the_server_answers_by_itself_are_forgotten() -> None:
+    """Their clients have not sent the content, and never will."""
+    streams: list[Any] = []
+
+    def service(stream: HttpStream) -> None:
+        streams.append(stream)
+        Recorder()(stream)
+
+    async with speaking(service, max_streams=10) as client:
+        for _ in range(100):
+            number = await send_head(client, ("expect", "magic"), method="POST", ends=False)
+            with trio.fail_after(PATIENCE):
+                await client.content(number)
+        await is_well(client)
+        protocol = streams[0]._connection.protocol
+        assert protocol.open_inbound_streams <= 10
+        assert len(protocol.streams) <= 10
 
 
 async def test_undecodable_fields_end_the_connection() -> None:

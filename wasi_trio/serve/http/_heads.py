@@ -185,6 +185,21 @@ def check_authority(authority: str) -> None:
             raise BadRequest("a malformed host") from None
 
 
+#: The default ports.
+_PORTS = {"http": "80", "https": "443"}
+
+
+def is_same_authority(one: str, other: str, scheme: str) -> bool:
+    """Return whether two authorities are the same for a scheme (RFC 3986, section 6.2.3)."""
+    return one == other or _normalized(one, scheme) == _normalized(other, scheme)
+
+
+def _normalized(authority: str, scheme: str) -> str:
+    authority = authority.lower()
+    host, _, port = authority.rpartition(":")
+    return host if host and port in ("", _PORTS.get(scheme)) else authority
+
+
 def check_scheme(scheme: str) -> None:
     """Raise BadRequest unless ``scheme`` is a URI scheme."""
     if not _SCHEME.match(scheme):

@@ -16,7 +16,15 @@ from wasi_trio._texts import get_logger
 from wasi_trio.serve.http import _heads as heads
 from wasi_trio.serve.http._connection import Connection, Front, Phase
 from wasi_trio.serve.http._heads import BadRequest, Fields
-from wasi_trio.serve.http._http2_protocol import LEAVING, WINDOW, FrameReader, Http2Protocol, StreamFailed, TooMuch
+from wasi_trio.serve.http._http2_protocol import (
+    LEAVING,
+    WINDOW,
+    Allowance,
+    FrameReader,
+    Http2Protocol,
+    StreamFailed,
+    TooMuch,
+)
 from wasi_trio.serve.http._stream import ClientLeft, ResponseContent, ResponseHead, report_left
 from wasi_trio.serve.http._transport import Stream
 from wasi_trio.wasi.http._body import Body, BodyClosed, Piece, Trailers
@@ -32,6 +40,9 @@ _MAX_QUEUED = 256 << 10
 #: The time from a complete response to the reset of its unfinished request, in seconds. Some clients lose a response if
 #: the reset arrives with it.
 _RESET_DELAY = 1.0
+#: The number of requests that a client may abandon before their responses: twice the concurrent ones, and this many a
+#: second.
+_RESETS_A_SECOND = 20
 #: The fields that concern a connection, which HTTP/2 forbids (RFC 9113, section 8.2.2).
 _CONNECTION_FIELDS = frozenset({"connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"})
 
@@ -50,6 +61,8 @@ class Http2Connection(Connection):
         limits = self.limits
         self.protocol = Http2Protocol(limits.max_streams, limits.max_head, limits.max_frame_size, limits.max_fields)
         self._reader = FrameReader(limits.max_frame_size)
+        #: The requests that the client may abandon. Each one has cost the start of a guest, and makes room for another.
+        self._resets = Allowance(2 * limits.max_streams, _RESETS_A_SECOND)
         self.streams: dict[int, Http2Stream] = {}
         #: The streams with frames to send.
         self._moved: dict[Http2Stream, None] = {}
@@ -82,7 +95,9 @@ class Http2Connection(Connection):
                         # Without the client's side nothing can open the windows.
                         self.output.fail()
         except TooMuch:
-            logger.warning("Closed a connection: its client sends too many frames without effect")
+            logger.warning(
+                "Closed a connection: its client sends too many frames without effect, or resets of requests"
+            )
             self._fail(ErrorCodes.ENHANCE_YOUR_CALM)
         except h2.exceptions.ProtocolError as error:
             logger.debug("Closed a connection: %s", error)
@@ -106,7 +121,9 @@ class Http2Connection(Connection):
         self._flush()
 
     async def _receive(self, data: bytes) -> None:
-        for batch in self._reader.receive(data, trio.current_time()):
+        now = trio.current_time()
+        self._resets.refill(now)
+        for batch in self._reader.receive(data, now):
             for event in self.protocol.receive_data(batch):
                 handle = _HANDLERS.get(type(event))
                 if handle is not None:
@@ -114,7 +131,7 @@ class Http2Connection(Connection):
             if self._reader.refused_updates:
                 refused, self._reader.refused_updates = self._reader.refused_updates, []
                 for number in refused:
-                    self._fail_stream(number, ErrorCodes.PROTOCOL_ERROR)
+                    self._refuse_stream(number)
             self._take_turn()
             await trio.lowlevel.checkpoint()
 
@@ -162,9 +179,9 @@ class Http2Connection(Connection):
             if error.status == 400:  # malformed: RFC 9113, section 8.1.1
                 self.protocol.reset(number, ErrorCodes.PROTOCOL_ERROR)
                 return
-            request = Request("GET", None, None, None, [], Body.empty())
-            stream = Http2Stream(request, self, number, accepts_trailers=False)
-            self.streams[number] = stream
+            body = Body.empty() if event.stream_ended is not None else Body()
+            request = Request("GET", None, None, None, [], body)
+            self.streams[number] = stream = Http2Stream(request, self, number, accepts_trailers=False)
             content = f"{error}\n".encode()
             headers = [(b"content-type", b"text/plain; charset=utf-8")]
             stream.send_whole(ResponseHead(error.status, headers), content, None)
@@ -182,6 +199,7 @@ class Http2Connection(Connection):
         pseudo: dict[bytes, str] = {}
         fields: Fields = []
         host: str | None = None
+        length: int | None = None
         size = 0
         for raw_name, raw_value in lines:
             name, value = bytes(raw_name), bytes(raw_value)
@@ -191,12 +209,15 @@ class Http2Connection(Connection):
                     raise BadRequest("a malformed pseudo-header field")
                 pseudo[name] = value.decode("latin-1")
                 continue
-            text = _checked_name(name)
-            heads.checked(value)
-            if value != value.strip(b" \t") or text in _CONNECTION_FIELDS or (text == "te" and value != b"trailers"):
-                raise BadRequest(f"a malformed field {text}")
+            text = _name_of(name, value)
             if text == "host":
+                if host is not None:
+                    raise BadRequest("more than one host field")
                 host = value.decode("latin-1")
+            elif text == "content-length":
+                if length is not None:
+                    raise BadRequest("more than one content-length field")
+                length = heads.read_length(value)
             elif text == "expect" and value.lower() != b"100-continue":
                 raise BadRequest("an unsupported expectation", 417)
             fields.append((text, value))
@@ -208,16 +229,19 @@ class Http2Connection(Connection):
         heads.check_method(method)
         if b":scheme" not in pseudo or b":path" not in pseudo:
             raise BadRequest("no scheme or no path")
-        heads.check_scheme(pseudo[b":scheme"])
+        scheme = pseudo[b":scheme"].lower()
+        heads.check_scheme(scheme)
         heads.check_path(pseudo[b":path"], method)
         authority = pseudo.get(b":authority", host)
         if authority is not None:
             heads.check_authority(authority)
-            if host is not None and host.lower() != authority.lower():
+            if host is not None and not heads.is_same_authority(host, authority, scheme):
                 raise BadRequest("the host field differs from the authority")
+        if has_ended and length:
+            raise BadRequest("no content in spite of a content-length")
         body = Body.empty() if has_ended else Body(2 * WINDOW)
         body.bill(self.front.account)
-        return Request(method, pseudo[b":scheme"].lower(), authority or None, pseudo[b":path"], fields, body)
+        return Request(method, scheme, authority or None, pseudo[b":path"], fields, body)
 
     def _on_data(self, event: h2.events.DataReceived) -> None:
         number, size = event.stream_id, event.flow_controlled_length
@@ -234,29 +258,52 @@ class Http2Connection(Connection):
         stream = self.streams.get(event.stream_id)
         if stream is None:
             return
-        trailers: Fields = []
         try:
-            for raw_name, raw_value in event.headers or ():
-                name = _checked_name(bytes(raw_name))
-                trailers.append((name, heads.checked(bytes(raw_value))))
-        except BadRequest:
-            self._fail_stream(event.stream_id, ErrorCodes.PROTOCOL_ERROR)
-            return
-        stream.trailers = trailers
+            stream.trailers = self._read_trailers(event.headers or ())
+        except BadRequest as error:
+            self.log_refused(error)
+            self._refuse_stream(event.stream_id)
+
+    def _read_trailers(self, lines: Any) -> Fields:
+        """Convert the fields of a trailer section (RFC 9113, section 8.1). Raise BadRequest."""
+        trailers: Fields = []
+        size = 0
+        for raw_name, raw_value in lines:
+            name, value = bytes(raw_name), bytes(raw_value)
+            size += len(name) + len(value)
+            trailers.append((_name_of(name, value), value))
+        if size > self.limits.max_head:
+            raise BadRequest(f"the trailers are larger than {self.limits.max_head} bytes")
+        return trailers
 
     def _on_stream_ended(self, event: h2.events.StreamEnded) -> None:
         assert event.stream_id is not None
         self._unfinished.pop(event.stream_id, None)
         stream = self.streams.get(event.stream_id)
-        if stream is not None:
+        if stream is None:
+            return
+        if stream.content_left:
+            self._refuse_stream(event.stream_id)  # h2 misses this before trailers (RFC 9113, section 8.1.1)
+        else:
             stream.receive_end()
 
     def _on_stream_reset(self, event: h2.events.StreamReset | StreamFailed) -> None:
         assert event.stream_id is not None
         self._unfinished.pop(event.stream_id, None)
-        stream = self.streams.get(event.stream_id)
+        self._abandon(event.stream_id)
+
+    def _abandon(self, number: int) -> None:
+        """Handle the end of a stream by its client. Raise TooMuch if the client ends too many without a response."""
+        stream = self.streams.get(number)
         if stream is not None:
             stream.leave()
+            if not stream.has_begun:
+                self._resets.take()
+
+    def _refuse_stream(self, number: int) -> None:
+        """Reset a stream whose client has broken a rule."""
+        self.protocol.reset(number, ErrorCodes.PROTOCOL_ERROR)
+        self._abandon(number)
 
     def _fail_stream(self, number: int, code: ErrorCodes, reason: HttpError | None = None) -> None:
         self.protocol.reset(number, code)
@@ -294,6 +341,11 @@ class Http2Connection(Connection):
     def credit(self, frames: float) -> None:
         """Allow the client more frames without effect, as answers to this number of sent frames."""
         self._reader.credit(frames)
+
+    def answered(self) -> None:
+        """Allow a client with a complete response to abandon another request."""
+        self._reader.credit(4)
+        self._resets.credit(1)
 
     def block(self, stream: Http2Stream, is_blocked: bool) -> None:
         """Note whether a stream waits for its client."""
@@ -392,9 +444,13 @@ _HANDLERS: dict[type[h2.events.Event], Callable[[Http2Connection, Any], None]] =
 }
 
 
-def _checked_name(name: bytes) -> str:
+def _name_of(name: bytes, value: bytes) -> str:
+    """Return the name of a field. Raise BadRequest if HTTP/2 forbids the field (RFC 9113, section 8.2)."""
     text = name.decode("latin-1")
     heads.check_name(text)
+    heads.checked(value)
+    if value != value.strip(b" \t") or text in _CONNECTION_FIELDS or (text == "te" and value != b"trailers"):
+        raise BadRequest(f"a malformed field {text}")
     return text
 
 
@@ -408,7 +464,6 @@ class Http2Stream:
         "_connection",
         "_continues",
         "_ends",
-        "_has_begun",
         "_head",
         "_is_incomplete",
         "_is_over",
@@ -419,6 +474,8 @@ class Http2Stream:
         "_trailers",
         "about",
         "blocked_at",
+        "content_left",
+        "has_begun",
         "number",
         "on_left",
         "request",
@@ -432,6 +489,8 @@ class Http2Stream:
         self._connection = connection
         self.number = number
         self._accepts_trailers = accepts_trailers
+        #: The number of announced bytes of content still to come, if the client has announced it.
+        self.content_left = next((int(value) for name, value in request.headers if name == "content-length"), None)
         #: Whether the client has more of the request to send.
         self._is_incomplete = not request.body.finished
         #: The body that receives the request's content.
@@ -448,7 +507,7 @@ class Http2Stream:
         self._ends = False
         self._trailers: list[tuple[bytes, bytes]] = []
         #: Whether the head was sent.
-        self._has_begun = False
+        self.has_begun = False
         #: The time of the request, if the access log is enabled.
         self._began_at = 0.0 if connection.front.access_log is None else trio.current_time()
         #: The head of the response, once it has one.
@@ -485,6 +544,8 @@ class Http2Stream:
     def receive(self, data: bytes, size: int) -> None:
         """Accept content. ``size`` is its size in the client's window."""
         self._received += size
+        if self.content_left is not None:
+            self.content_left -= len(data)
         body = self._body
         if body is not None and data:
             try:
@@ -559,10 +620,10 @@ class Http2Stream:
         if self._received:
             connection.protocol.acknowledge_received_data(self._received, self.number)
             self._received = 0
-        if self._continues and not self._is_over and not self._has_begun:
+        if self._continues and not self._is_over and not self.has_begun:
             self._continues = False
             connection.protocol.send_headers(self.number, [(b":status", b"100")])
-        if self._is_over or (self._head is None and not self._has_begun):
+        if self._is_over or (self._head is None and not self.has_begun):
             return
         try:
             self._send()
@@ -575,7 +636,7 @@ class Http2Stream:
         connection, protocol = self._connection, self._connection.protocol
         if self._head is not None:
             head, self._head = self._head, None
-            self._has_begun = True
+            self.has_begun = True
             fields = [(b":status", b"%d" % head.status)]
             fields += [(name.lower(), value) for name, value in head.headers]
             is_all = self._ends and not self._queue and not self._trailers
@@ -640,7 +701,7 @@ class Http2Stream:
         connection = self._connection
         if self._is_incomplete:
             connection.refuse_rest(self.number)
-        connection.credit(4)
+        connection.answered()
         self._forget()
 
     def leave(self, reason: HttpError | None = None) -> None:

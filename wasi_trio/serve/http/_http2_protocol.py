@@ -26,6 +26,11 @@ MAX_WINDOW = 512 << 10
 #: The window of the connection, for all requests.
 _CONNECTION_WINDOW = 1 << 30
 
+#: The maximum size of the table that compresses the fields of responses, in bytes. A client may allow more.
+MAX_TABLE = 4096
+#: The settings that h2 knows.
+_SETTINGS = frozenset(h2.settings.SettingCodes)
+
 #: The GOAWAY frame that directs the client elsewhere, and refuses no request.
 LEAVING = GoAwayFrame(0, last_stream_id=(1 << 31) - 1, error_code=ErrorCodes.NO_ERROR).serialize()
 
@@ -47,7 +52,33 @@ class FrameType(IntEnum):
 
 
 class TooMuch(Exception):
-    """The client sends too many frames without effect."""
+    """The client sends too many frames without effect, or abandons too many requests."""
+
+
+class Allowance:
+    """The number of events of one kind that a client may cause: at most ``limit`` at once, and ``a_second`` more."""
+
+    __slots__ = ("_a_second", "_left", "_limit", "_refilled_at")
+
+    def __init__(self, limit: float, a_second: float) -> None:
+        self._limit = self._left = limit
+        self._a_second = a_second
+        self._refilled_at = 0.0
+
+    def credit(self, events: float) -> None:
+        """Allow more events."""
+        self._left = min(self._left + events, self._limit)
+
+    def refill(self, now: float) -> None:
+        """Allow the events of the time that has passed."""
+        self.credit((now - self._refilled_at) * self._a_second)
+        self._refilled_at = now
+
+    def take(self) -> None:
+        """Count one event. Raise TooMuch beyond the allowance."""
+        self._left -= 1
+        if self._left < 0:
+            raise TooMuch
 
 
 class FrameReader:
@@ -57,10 +88,8 @@ class FrameReader:
     allows two more, and each response some more. Beyond that ``receive`` raises TooMuch.
     """
 
-    __slots__ = ("_allowance", "_buffer", "_max_frame_size", "_preface_left", "_refilled_at", "refused_updates")
+    __slots__ = ("_allowance", "_buffer", "_max_frame_size", "_preface_left", "credit", "refused_updates")
 
-    ALLOWANCE = 1000.0
-    A_SECOND = 50.0
     #: The maximum number of frames in a batch.
     BATCH = 32
 
@@ -68,19 +97,15 @@ class FrameReader:
         self._buffer = b""
         self._max_frame_size = max_frame_size
         self._preface_left = PREFACE_SIZE
-        self._allowance = self.ALLOWANCE
-        self._refilled_at = 0.0
+        self._allowance = Allowance(1000, 50)
+        #: Allows more frames without effect, which may be answers to sent frames.
+        self.credit = self._allowance.credit
         #: The streams with a WINDOW_UPDATE of 0.
         self.refused_updates: list[int] = []
 
-    def credit(self, frames: float) -> None:
-        """Allow more frames without effect, which may be answers to sent frames."""
-        self._allowance = min(self._allowance + frames, self.ALLOWANCE)
-
     def receive(self, data: bytes, now: float) -> Iterator[bytes]:
         """Yield batches for h2, and keep the incomplete rest."""
-        self.credit((now - self._refilled_at) * self.A_SECOND)
-        self._refilled_at = now
+        self._allowance.refill(now)
         self._buffer = self._buffer + data if self._buffer else data
         if self._preface_left:
             preface, self._buffer = self._buffer[: self._preface_left], self._buffer[self._preface_left :]
@@ -122,9 +147,7 @@ class FrameReader:
                 return False
         elif kind == FrameType.HEADERS:
             return False
-        self._allowance -= 1
-        if self._allowance < 0:
-            raise TooMuch
+        self._allowance.take()
         if kind == FrameType.PRIORITY:
             return True  # RFC 9113, section 5.3.2 deprecates it
         if kind == FrameType.GOAWAY:
@@ -137,6 +160,18 @@ class FrameReader:
                 self.refused_updates.append(stream_id)
                 return True
         return False
+
+
+def _bounded(settings: dict[int, int]) -> dict[int, int]:
+    """Return a client's settings without those that could fill the server's memory.
+
+    h2 would keep every unknown setting, and compress fields with a table as large as the client allows.
+    """
+    known = {name: value for name, value in settings.items() if name in _SETTINGS}
+    size = known.get(SettingsFrame.HEADER_TABLE_SIZE)
+    if size is not None:
+        known[SettingsFrame.HEADER_TABLE_SIZE] = min(size, MAX_TABLE)
+    return known
 
 
 class StreamFailed(h2.events.Event):
@@ -153,6 +188,10 @@ class Http2Protocol(h2.connection.H2Connection):
     ``max_streams`` is announced to the client. The caller must refuse requests beyond it, because h2 would end the
     connection.
     """
+
+    #: The number of closed streams that h2 remembers. By default a connection would keep 6 MB of them. h2 ends the
+    #: connection at trailers of a stream that it has forgotten, so these may come late by this number of requests.
+    MAX_CLOSED_STREAMS = 1024
 
     def __init__(self, max_streams: int, max_head: int, max_frame_size: int, max_fields: int) -> None:
         # Our own rules validate the fields, as in HTTP/1. For h2 they would be connection errors.
@@ -197,6 +236,8 @@ class Http2Protocol(h2.connection.H2Connection):
         return announcement + super().data_to_send(amount)
 
     def _receive_frame(self, frame: Frame) -> list[h2.events.Event]:
+        if isinstance(frame, SettingsFrame):
+            frame.settings = _bounded(frame.settings)
         try:
             return super()._receive_frame(frame)
         except h2.exceptions.ProtocolError as error:
