@@ -6,11 +6,16 @@ import pytest
 import trio
 import trio.testing
 
-from tests.e2e.support import Pool, called, content, handle, request, serve, until
+from tests.e2e.support import Pool, called, content, guest, handle, request, serve, until
+from wasi_trio.component._values import Ok
+from wasi_trio.runtime._instance import Instance
 from wasi_trio.serve.pool._failures import DeadlinePassed
+from wasi_trio.serve.pool._guest import ServiceHandler
 from wasi_trio.serve.pool._options import HandlerOptions
+from wasi_trio.wasi._context import WasiContext
 from wasi_trio.wasi.http._body import Body, BodyAborted
 from wasi_trio.wasi.http._errors import HttpError
+from wasi_trio.wasi.p3._http import incoming_request
 
 HOUR = 3600.0
 
@@ -358,3 +363,25 @@ async def test_no_task_is_left_when_the_handler_ends(autojump_clock: trio.testin
         assert trio.lowlevel.current_statistics().tasks_living > before
     assert trio.lowlevel.current_statistics().tasks_living == before
     assert pool.live == 0
+
+
+# ---- direct calls ------------------------------------------------------------------------------------------
+
+
+async def test_a_cancelled_call_leaves_the_other_calls_of_a_componentize_py_guest() -> None:
+    """componentize-py's guests have no ``task.cancel``, and trap when they are told of a cancellation."""
+    linked = guest("python_p3")
+    export = ServiceHandler(linked).export
+    async with trio.open_nursery() as nursery:
+        instance = await Instance.instantiate(linked, WasiContext(nursery=nursery))
+        assert instance.pump is not None
+        nursery.start_soon(instance.pump.run)
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as calls:
+                calls.start_soon(instance.call_export, export, [incoming_request(request("/sleep?ms=3600000"))])
+                await until(lambda: bool(instance.pump and instance.pump.operations))
+                scope.cancel()
+        assert isinstance(await instance.call_export(export, [incoming_request(request("/hello"))]), Ok)
+        assert instance.pump.failure is None
+        nursery.cancel_scope.cancel()
+    instance.close()

@@ -14,7 +14,9 @@ from wasi_trio.component._errors import HostError, Trap
 from wasi_trio.component._types import STRING, U8, U32
 from wasi_trio.component._values import Err, Ok
 from wasi_trio.component.concurrency._futures import SharedFuture
+from wasi_trio.component.concurrency._lifted import LiftedFunction
 from wasi_trio.component.concurrency._streams import SharedStream
+from wasi_trio.component.concurrency._tasks import CANCELLED
 from wasi_trio.runtime._instance import Instance
 from wasi_trio.runtime._streams import FutureReader, StreamReader, StreamWriter, make_future, make_stream
 from wasi_trio.wasi._context import WasiContext
@@ -505,6 +507,93 @@ async def test_when_the_instance_ends_so_do_its_calls(autojump_clock: trio.testi
         nursery.cancel_scope.cancel()
     await trio.lowlevel.checkpoint()
     assert ended == [1000]
+
+
+async def test_a_call_that_is_cancelled_before_its_turn_never_starts(autojump_clock: trio.testing.MockClock) -> None:
+    begun = []
+
+    async def sleep(self: Api, seconds: int) -> None:
+        begun.append(seconds)
+
+    async with running(WAT, api(sleep=sleep)) as instance:
+        pump, function = instance.pump, instance.linked.find_export("sleep")
+        assert pump is not None
+        assert isinstance(function, LiftedFunction)
+        resolved = trio.Event()
+        call = pump.call(function, [5], resolved.set)
+        call.cancel()
+        call.cancel()
+        await resolved.wait()
+        assert call.outcome is CANCELLED
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await instance.call("sleep", None, 6)
+        await trio.testing.wait_all_tasks_blocked()
+        assert (begun, pump.idle, pump.calls) == ([], True, set())
+        assert await instance.call("sleep", None, 1) == 1
+        assert begun == [1]
+
+
+HELD_BACK = component(
+    """
+    ;; waits in its callback, which is told of nothing but the end of the wait
+    (func (export "wait") (param i32) (result i32) (local $set i32)
+      (call $join (i32.shr_u (call $sleep (local.get 0)) (i32.const 4)) (local.tee $set (call $set.new)))
+      (i32.or (i32.const 2) (i32.shl (local.get $set) (i32.const 4))))
+    (func (export "resist") (param i32) (result i32)
+      (if (local.get 0) (then (call $backpressure.inc)) (else (call $backpressure.dec)))
+      (local.get 0))
+    """,
+    callback="""
+      (if (i32.ne (local.get $event) (i32.const 1)) (then unreachable))
+      (call $join (local.get $handle) (i32.const 0))
+      (call $subtask.drop (local.get $handle))
+      (call $return (i32.const 7))
+      (i32.const 0)
+    """,
+    imports=API,
+    cores={
+        **{name: CORES[name] for name in ("sleep", "return")},
+        "backpressure.inc": ("backpressure.inc", ""),
+        "backpressure.dec": ("backpressure.dec", ""),
+    },
+    exports={"wait": 'async (param "seconds" u32) (result u32)', "resist": '(param "on" bool) (result bool)'},
+)
+
+
+async def test_a_call_that_is_cancelled_during_backpressure_never_starts(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    begun = []
+
+    async def sleep(self: Api, seconds: int) -> None:
+        begun.append(seconds)
+        await trio.sleep(seconds)
+
+    async with running(HELD_BACK, api(sleep=sleep)) as instance:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(instance.call, "wait", None, 10)  # without it the instance would be in a deadlock
+            await trio.testing.wait_all_tasks_blocked()
+            assert await instance.call("resist", None, True)
+            with trio.move_on_after(2):
+                await instance.call("wait", None, 5)
+                pytest.fail("the guest admits no call")
+            assert not await instance.call("resist", None, False)
+        assert begun == [10]
+        assert await instance.call("wait", None, 3) == 7
+        assert begun == [10, 3]
+
+
+async def test_a_guest_without_task_cancel_continues_a_cancelled_call(autojump_clock: trio.testing.MockClock) -> None:
+    """It could not acknowledge the event, and would trap."""
+    async with running(HELD_BACK, api()) as instance:
+        with trio.move_on_after(2):
+            await instance.call("wait", None, 5)
+            pytest.fail("this takes 5 seconds")
+        assert instance.pump is not None
+        assert not instance.pump.idle
+        assert await instance.call("wait", None, 4) == 7
+        assert instance.pump.idle
 
 
 async def test_a_caller_that_is_cancelled_leaves_the_instance_as_it_is(autojump_clock: trio.testing.MockClock) -> None:

@@ -202,3 +202,14 @@ async def test_a_call_that_never_started_transfers_nothing(autojump_clock: trio.
         (call $drop (local.get $handle))
         (local.get $other))"""
     assert await run(text) == (3, 7)
+
+
+async def test_a_destructor_runs_though_the_drop_is_cancelled() -> None:
+    async with running(PROVIDER, HOST) as instance:
+        counter = await instance.call("make", None, 7)
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await instance.drop(counter)
+        assert scope.cancelled_caught
+        await trio.testing.wait_all_tasks_blocked()
+        assert await instance.call("dropped") == 7

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from wasi_trio.component._binding import bind
 from wasi_trio.component._imports import Imports, resource_class
-from wasi_trio.component._plan import CoreExport
+from wasi_trio.component._plan import AsyncBuiltin, CoreExport
 from wasi_trio.component._types import ResourceType
 from wasi_trio.component.concurrency._lifted import LiftedFunction
 from wasi_trio.component.wit import Wit
@@ -89,6 +89,8 @@ class LinkedComponent:
         self._functions = Functions(self.engine, self.plan, binding)
         #: Whether a pump has to run its instances (WASI 0.3).
         self.concurrent = self._functions.concurrent
+        #: The component instances with the built-in ``task.cancel``; None before the first cancellation.
+        self._cancellable: frozenset[int] | None = None
         #: The expected memory use of an instance in bytes, an average over the last instances.
         self.instance_size = 0
         #: Kept alive, because wasm calls them by address.
@@ -135,6 +137,19 @@ class LinkedComponent:
         if lifted is None:
             return None
         return self._functions.function(lifted) if self.concurrent else self._functions.export(lifted)
+
+    def takes_cancellation(self, part: int) -> bool:
+        """Return whether a component instance can acknowledge the cancellation of a call: it has ``task.cancel``.
+
+        Toolchains without support for cancellation trap at the event.
+        """
+        if self._cancellable is None:
+            self._cancellable = frozenset(
+                canon.part
+                for canon in self.plan.canons
+                if isinstance(canon, AsyncBuiltin) and canon.name == "task.cancel"
+            )
+        return part in self._cancellable
 
     def destructor(self, resource: ResourceType) -> Export | LiftedFunction | None:
         """Return the destructor of a resource that the component implements, or None."""

@@ -22,7 +22,7 @@ from wasi_trio.runtime._engine import Limits
 from wasi_trio.runtime._fiber import Meter, instantiate
 from wasi_trio.runtime._keyboard import uninterrupted
 from wasi_trio.runtime._origins import ORIGIN
-from wasi_trio.runtime._pump import Pump
+from wasi_trio.runtime._pump import Call, Pump
 from wasi_trio.runtime._register import REGISTER
 from wasi_trio.runtime._store import LARGE, Store
 
@@ -146,19 +146,21 @@ class Instance:
         """Drop a resource that the component implements and the host owns, and run its destructor.
 
         ``resource`` cannot be used afterwards. Raises HostError if that is already so, Trap, and any exception of a
-        host function that the destructor calls.
+        host function that the destructor calls. With WASI 0.3, cancellation ends only the wait: the destructor still
+        runs.
         """
         rep, resource.rep = resource.rep, None
         if rep is None:
             raise HostError(f"{resource.resource.name} cannot be dropped: it was transferred or dropped earlier")
         destructor = self.linked.destructor(resource.resource)
-        if destructor is not None:
+        if isinstance(destructor, LiftedFunction):
+            await self._destroy_concurrently(destructor, rep)
+        elif destructor is not None:
             await self.call_export(destructor, (rep,))
 
     async def _call_concurrently(self, function: LiftedFunction, arguments: Sequence[Any]) -> Any:
-        pump = self.pump
-        if pump is None or pump.failure is not None or self.dead is not None:
-            raise Trap(f"cannot enter component instance: {self.dead}")
+        pump = self._open_pump()
+        await trio.lowlevel.checkpoint_if_cancelled()
         done = trio.Event()
         call = pump.call(function, arguments, done.set, ORIGIN.get())
         try:
@@ -166,9 +168,21 @@ class Instance:
         except trio.Cancelled:
             call.cancel()
             raise
-        if call.failure is not None:
-            raise call.failure
-        return call.outcome
+        return _outcome(call)
+
+    async def _destroy_concurrently(self, destructor: LiftedFunction, rep: int) -> None:
+        """Run a destructor, which ends even if the caller is cancelled."""
+        done = trio.Event()
+        call = self._open_pump().call(destructor, (rep,), done.set, ORIGIN.get())
+        await done.wait()
+        _outcome(call)
+
+    def _open_pump(self) -> Pump:
+        """Return the pump. Raises Trap if the instance cannot be entered."""
+        pump = self.pump
+        if pump is None or pump.failure is not None or self.dead is not None:
+            raise Trap(f"cannot enter component instance: {self.dead}")
+        return pump
 
     @property
     def dead(self) -> str | None:
@@ -326,6 +340,13 @@ class Instance:
             )
             store.adapter = instance
         return store
+
+
+def _outcome(call: Call) -> Any:
+    """Return the result of a call that has ended, or raise its failure."""
+    if call.failure is not None:
+        raise call.failure
+    return call.outcome
 
 
 def _define(linker: int, store: Store, name: bytes, instance: ffi.InstanceStruct) -> None:

@@ -26,7 +26,7 @@ from wasi_trio.component._values import Err
 from wasi_trio.component.concurrency import _subtasks as subtasks
 from wasi_trio.component.concurrency import _threads as threads
 from wasi_trio.component.concurrency._lifted import LiftedFunction
-from wasi_trio.component.concurrency._tasks import CANCELLED, Task, start_task
+from wasi_trio.component.concurrency._tasks import CANCELLED, Task, TaskState, start_task
 from wasi_trio.component.concurrency._threads import DEADLOCK, Body, CallCore, GuestTask, Until
 from wasi_trio.runtime._calls import core_func
 from wasi_trio.runtime._component import LinkedComponent
@@ -151,12 +151,25 @@ class Call:
             self.on_done()
 
     def cancel(self) -> None:
-        """Request that the guest ends the call early (``TASK_CANCELLED``). The call must still resolve."""
-        self.pump.post(self._request_cancellation)
+        """Request the early end of the call, which must still resolve.
+
+        A call that the guest has not started never starts. If it has, the guest gets ``TASK_CANCELLED``, provided that
+        it can acknowledge that (``LinkedComponent.takes_cancellation``).
+        """
+        task = self.task
+        if task is None or self.resolved:
+            return
+        if task.thread is None and task.state is TaskState.INITIAL:
+            task.request_cancellation()
+        else:
+            self.pump.post(self._request_cancellation)
 
     def _request_cancellation(self) -> None:
-        if self.task is not None and not self.resolved:
-            self.task.request_cancellation()
+        task = self.task
+        if task is None or self.resolved:
+            return
+        if task.state is TaskState.INITIAL or self.pump.instance.linked.takes_cancellation(task.function.part):
+            task.request_cancellation()
 
 
 class Pumped(Protocol):

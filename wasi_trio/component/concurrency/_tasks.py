@@ -94,11 +94,13 @@ class Task(BorrowScope):
     def request_cancellation(self) -> None:
         """Request that the task resolves early. It learns this at once if it waits in a cancellable way, else later.
 
-        A task that has not started resolves to CANCELLED before this returns, and never starts. A repeated request, or
-        one to a resolved task, has no effect.
+        A task that has not started never starts: it resolves to CANCELLED before this returns, or in ``start_task`` if
+        that comes later. A repeated request, or one to a resolved task, has no effect.
         """
         if self.state is TaskState.INITIAL:
-            assert self.thread is not None
+            if self.thread is None:
+                self.state = TaskState.PENDING_CANCEL
+                return
             self.state = TaskState.CANCEL_DELIVERED
             self.instance.scheduler.resume(self.thread, True)
         elif self.state is TaskState.STARTED:
@@ -128,8 +130,12 @@ class Task(BorrowScope):
 def start_task(task: Task, caller: ComponentInstance | None) -> None:
     """Start a call for ``caller``, or for the host if None, and run it inline until it waits or ends.
 
-    Raises Trap if the instance cannot be entered. Raises any exception of the call before its first wait.
+    A call that has been cancelled resolves to CANCELLED instead. Raises Trap if the instance cannot be entered. Raises
+    any exception of the call before its first wait.
     """
+    if task.deliver_pending_cancel(True):
+        task.cancel()
+        return
     instance = task.instance
     instance.check_entry(caller)
     function = task.function

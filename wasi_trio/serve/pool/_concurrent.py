@@ -237,8 +237,7 @@ class Concurrent:
             response = exchange.response
             if response is not None and not late:
                 response.body.close()  # ends the exchange, though the guest may continue
-            if self._calls.takes_cancellation:
-                call.cancel()
+            call.cancel()
         else:
             exchange.owner = exchange.work = None
             if not self._pump.works_on(call):

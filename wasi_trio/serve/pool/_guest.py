@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from wasi_trio.component._errors import LinkError
-from wasi_trio.component._plan import AsyncBuiltin
 from wasi_trio.component.concurrency._lifted import LiftedFunction
 from wasi_trio.runtime._component import LinkedComponent
 from wasi_trio.runtime._instance import Instance
@@ -74,11 +73,6 @@ class ServiceHandler:
         assert isinstance(export, LiftedFunction)
         self.export = export
         self._request = incoming_request
-        #: Whether the guest can acknowledge a cancellation. Toolchains without support for it trap when cancelled.
-        self.takes_cancellation = any(
-            isinstance(canon, AsyncBuiltin) and canon.name == "task.cancel" and canon.part == export.part
-            for canon in component.plan.canons
-        )
 
     def begin(self, instance: Instance, exchange: Exchange, on_done: Callable[[], None]) -> Call:
         """Start the guest's handler for one request. ``on_done`` is called when it has returned or failed."""
