@@ -80,6 +80,7 @@ BODY = """
     (func (export "add-waiting") (param i32 i32) (result i32)
       (call $return (call $add.sync (local.get 0) (local.get 1)))
       (i32.const 0))
+    (func (export "twice") (param i32) (result i32) (i32.mul (local.get 0) (i32.const 2)))
     ;; the quotient, or 1000 and the length of what is wrong
     (func (export "divide") (param i32 i32) (result i32)
       (drop (call $await (call $divide (local.get 0) (local.get 1) (i32.const 64))))
@@ -195,6 +196,7 @@ WAT = component(
     exports={
         "add": TWO,
         "add-waiting": TWO,
+        "twice": '(param "a" u32) (result u32)',
         "divide": TWO,
         "divide-beside": 'async (param "a" u32) (param "b" u32) (param "blocks" bool) (result u32)',
         "cancel": 'async (param "seconds" u32) (result u32)',
@@ -371,6 +373,48 @@ async def test_a_value_of_another_type() -> None:
     async with running(WAT, api(add=add)) as instance:
         with pytest.raises(HostError, match="u32 cannot be made from a Python str"):
             await instance.call("add", None, 1, 2)
+
+
+class Broken:
+    def __index__(self) -> int:
+        raise ZeroDivisionError("in an argument")
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "error", "message"),
+    [
+        ("add", ("one", 2), HostError, "u32 cannot be made from a Python str"),
+        ("add", (1, Broken()), ZeroDivisionError, "in an argument"),
+        ("add", (1,), HostError, "2 arguments are required, 1 were given"),
+        ("greet", (5,), HostError, "string cannot be made from a Python int"),
+        ("twice", ("one",), HostError, "u32 cannot be made from a Python str"),
+    ],
+)
+async def test_a_wrong_argument_fails_its_call_alone(
+    function: str,
+    arguments: tuple[Any, ...],
+    error: type[Exception],
+    message: str,
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """The instance and its other calls continue. The wrong call may have waited for its turn."""
+    async with running(WAT, api()) as instance, trio.open_nursery() as nursery:
+        results: list[int] = []
+
+        async def neighbour() -> None:
+            results.append(await instance.call("add", None, 5, 1))
+
+        nursery.start_soon(neighbour)
+        await trio.testing.wait_all_tasks_blocked()
+        for _ in range(2):
+            with pytest.raises(error, match=message):
+                await instance.call(function, None, *arguments)
+        assert results == ([] if function == "twice" else [6])
+        assert await instance.call("twice", None, 4) == 8
+        assert await instance.call("add", None, 1, 1) == 2
+        assert results == [6]
+        assert instance.pump is not None
+        assert (instance.pump.idle, instance.pump.calls) == (True, set())
 
 
 # ---- streams and futures -----------------------------------------------------------------------------------

@@ -173,6 +173,19 @@ async def test_a_host_function_with_an_invalid_result(start: Start) -> None:
             await instance.call("twice", None, 1)
 
 
+async def test_a_wrong_argument_leaves_the_instance(start: Start) -> None:
+    class Broken:
+        def __index__(self) -> int:
+            raise ZeroDivisionError("in an argument")
+
+    async with start(ADD, {"test:host/math": Math()}) as instance:
+        with pytest.raises(HostError, match="u32 cannot be made from a Python str"):
+            await instance.call("twice", None, "one")
+        with pytest.raises(ZeroDivisionError, match="in an argument"):
+            await instance.call("twice", None, Broken())
+        assert await instance.call("twice", None, 21) == 42
+
+
 async def test_missing_imports_are_listed(engine: Engine) -> None:
     component = Component.compile(engine, bytes(wasmtime.wat2wasm(ADD)))
     with pytest.raises(LinkError) as caught:

@@ -11,7 +11,7 @@ import pytest
 import trio
 import wasmtime
 
-from wasi_trio.component._errors import Trap, Unsupported
+from wasi_trio.component._errors import HostError, Trap, Unsupported
 from wasi_trio.component._imports import Imports
 from wasi_trio.component.concurrency._lifted import LiftedFunction
 from wasi_trio.runtime._component import Component
@@ -148,6 +148,13 @@ async def test_remaining_stacks_are_unwound() -> None:
             instance.pump.call(function, (slot, False), lambda: None)
         await outcomes(instance, ("wait", 3, False), ("release", 3))
     assert instance.dead
+
+
+async def test_a_wrong_argument_fails_its_call_alone() -> None:
+    async with running() as instance:
+        with pytest.raises(HostError, match="cannot be made from a Python str"):
+            await instance.call("wait", None, "first", False)
+        assert await outcomes(instance, ("wait", 0, False), ("release", 0))
 
 
 async def test_a_deadlock_ends_every_call() -> None:

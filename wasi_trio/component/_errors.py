@@ -44,7 +44,8 @@ class Trap(ComponentError):
 
 
 class HostError(ComponentError):
-    """A host function returned a value that does not fit its WIT type.
+    """A value of the host does not fit its WIT type: an argument, a host function's result, or a stream's element.
 
-    This is a fault of the embedder and not of the guest.
+    This is a fault of the embedder and not of the guest. An argument of a call fails that call only. A result ends the
+    guest's call, because the guest has no value to continue with.
     """

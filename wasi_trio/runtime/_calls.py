@@ -8,7 +8,7 @@ from typing import Any
 
 from wasi_trio.component import _types as t
 from wasi_trio.component import abi
-from wasi_trio.component._errors import HostError, Trap
+from wasi_trio.component._errors import Trap
 from wasi_trio.component._handles import BorrowScope
 from wasi_trio.component._plan import CoreItem, HostFunc, Lifted, Options, Plan, ResourceBuiltin
 from wasi_trio.runtime._fiber import call
@@ -56,15 +56,17 @@ async def call_export(store: Store, export: Export, arguments: Sequence[Any]) ->
     """Call a component's function with component values and return its result ("canon lift").
 
     Raises Trap and any exception of a host function that the guest calls. Cancellation unwinds the guest's stack, and
-    the instance cannot be used afterwards.
+    the instance cannot be used afterwards. An exception because of an argument leaves the instance as it is.
     """
     store.check()
     scope = None
+    lowered = False
     try:
         context = store.context(export.options)
         if export.borrows:
             scope = context.scope = BorrowScope()
         flat = export.lower(context, arguments)
+        lowered = True
         results = await call(store, core_func(store, export.core, export.params, export.results), flat)
         value = None if export.lift is None else export.lift(context, results)[0]
         if scope is not None and scope.borrows:
@@ -73,10 +75,10 @@ async def call_export(store: Store, export: Export, arguments: Sequence[Any]) ->
             store.may_leave = False
             await call(store, core_func(store, export.post_return, export.results, ()), results)
             store.may_leave = True
-    except HostError:  # an argument does not fit its type: the guest has not run yet
-        raise
     except BaseException as error:
-        store.dead = store.dead or f"a call into it failed: {type(error).__name__}"
+        # If an argument could not be lowered, the guest has not run yet. A failure of its realloc has ended the instance.
+        if lowered or isinstance(error, Trap):
+            store.dead = store.dead or f"a call into it failed: {type(error).__name__}"
         raise
     return value
 

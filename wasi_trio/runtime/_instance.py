@@ -124,7 +124,8 @@ class Instance:
     async def call(self, name: str, function: str | None = None, *arguments: Any) -> Any:
         """Call an exported function: ``call("run")``, or ``call("acme:kv/store", "get", "key")`` for an interface.
 
-        Raises LinkError if the component does not export it, Trap, and any exception of a host function.
+        Raises LinkError if the component does not export it, HostError if an argument does not fit its type, Trap, and
+        any exception of a host function. An argument that does not fit leaves the instance as it was.
         """
         export = self.linked.find_export(name, function)
         if export is None:

@@ -82,6 +82,7 @@ def _part(thread: Thread) -> None:
     """Break the reference cycle of a thread that has ended, its task and the call."""
     thread.task.thread = None
     thread.task.on_resolve = _resolved
+    thread.task.on_refuse = None
 
 
 class HostOperation(subtasks.HostOperation):
@@ -138,6 +139,8 @@ class Call:
         self.task: Task | None = None
 
     def resolve(self, outcome: Any) -> None:
+        if self.task is not None and self.task.thread is None:
+            self.task = None  # it never started
         self.outcome = outcome
         self.resolved = True
         self.pump.calls.discard(self)
@@ -147,6 +150,7 @@ class Call:
         if not self.resolved:
             self.failure = error
             self.resolved = True
+            self.pump.calls.discard(self)
             self.task = None
             self.on_done()
 
@@ -261,7 +265,7 @@ class Pump:
         store = self.instance.stores[function.part]
         assert store is not None
         self.calls.add(call)
-        task = call.task = Task(function, store, partial(_same, arguments), call.resolve)
+        task = call.task = Task(function, store, partial(_same, arguments), call.resolve, call.fail)
         self.post(partial(self._begin, task, origin))
         return call
 

@@ -43,10 +43,11 @@ class Task(BorrowScope):
     """A call of ``function`` in ``instance``, from its request to the end of its thread.
 
     ``on_start()`` returns the arguments when the call starts to run. ``on_resolve(value)`` takes the result or
-    CANCELLED. It is called once, possibly long before the thread ends.
+    CANCELLED. It is called once, possibly long before the thread ends. ``on_refuse(error)`` is called instead if the
+    arguments do not fit their types. Without it, that error ends the instance.
     """
 
-    __slots__ = ("counted", "function", "instance", "on_resolve", "on_start", "state", "storage", "thread")
+    __slots__ = ("counted", "function", "instance", "on_refuse", "on_resolve", "on_start", "state", "storage", "thread")
 
     def __init__(
         self,
@@ -54,12 +55,14 @@ class Task(BorrowScope):
         instance: ComponentInstance,
         on_start: Callable[[], Sequence[Any]],
         on_resolve: Callable[[Any], None],
+        on_refuse: Callable[[Exception], None] | None = None,
     ) -> None:
         super().__init__()
         self.function = function
         self.instance = instance
         self.on_start = on_start
         self.on_resolve = on_resolve
+        self.on_refuse = on_refuse
         self.state = TaskState.INITIAL
         #: The two slots of context.get/set.
         self.storage = [0, 0]
@@ -70,6 +73,14 @@ class Task(BorrowScope):
     def start(self) -> Sequence[Any]:
         self.state = TaskState.STARTED
         return self.on_start()
+
+    def refuse(self, error: Exception) -> None:
+        """End the call before the guest has run, because its arguments cannot be lowered. Raises the guest's faults."""
+        # A realloc that fails leaves the instance without the right to call out.
+        if self.on_refuse is None or isinstance(error, Trap) or not self.instance.may_leave:
+            raise error
+        self.state = TaskState.RESOLVED
+        self.on_refuse(error)
 
     def return_(self, value: Any) -> None:
         """Resolve to a value. Raises Trap if the task has resolved or still holds borrowed handles."""
@@ -173,7 +184,9 @@ def lift_sync(task: Task) -> Body:
     if instance.synchronous is not None:
         raise Trap(CANNOT_ENTER)
     instance.synchronous = task
-    yield from _call(task, (yield from _enter(task)))
+    args = _lower_arguments(task)
+    if args is not None:
+        yield from _call(task, (yield _core_call(task, args)))
     instance.synchronous = None
     instance.hand_over()
 
@@ -190,13 +203,15 @@ def lift_async(task: Task) -> Body:
             task.cancel()
             return
     instance.exclusive = task
-    results = yield from _enter(task)
-    if not task.function.is_async:
-        yield from _call(task, results)
-    else:
-        yield from _loop(task, results[0])
-        if task.state is not TaskState.RESOLVED:
-            raise Trap("async-lifted export failed to produce a result")
+    args = _lower_arguments(task)
+    if args is not None:
+        results = yield _core_call(task, args)
+        if not task.function.is_async:
+            yield from _call(task, results)
+        else:
+            yield from _loop(task, results[0])
+            if task.state is not TaskState.RESOLVED:
+                raise Trap("async-lifted export failed to produce a result")
     instance.release()
 
 
@@ -208,19 +223,29 @@ def lift_stackful(task: Task) -> Body:
         if cancelled:
             task.cancel()
             return
-    yield from _enter(task)
-    if task.state is not TaskState.RESOLVED:
-        raise Trap("async-lifted export failed to produce a result")
+    args = _lower_arguments(task)
+    if args is not None:
+        yield _core_call(task, args)
+        if task.state is not TaskState.RESOLVED:
+            raise Trap("async-lifted export failed to produce a result")
 
 
-def _enter(task: Task) -> Any:
-    """Lower the arguments, call the core function and return its results."""
+def _lower_arguments(task: Task) -> list[int] | None:
+    """Return the core arguments, or None for a call that ends because its arguments do not fit."""
     function = task.function
     context = task.instance.context(function.options)
     arguments = task.start()
     context.scope = task
-    args = function.lower(context, arguments)
-    return (yield CallCore(function.core, args, function.params, function.results))
+    try:
+        return function.lower(context, arguments)
+    except Exception as error:  # the call gets it, unless the guest is at fault
+        task.refuse(error)
+        return None
+
+
+def _core_call(task: Task, args: list[int]) -> CallCore:
+    function = task.function
+    return CallCore(function.core, args, function.params, function.results)
 
 
 def _call(task: Task, results: list[int]) -> Any:

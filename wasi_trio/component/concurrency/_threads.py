@@ -80,6 +80,7 @@ class GuestTask(Protocol):
 
     function: LiftedFunction
     on_resolve: Callable[[Any], None]
+    on_refuse: Callable[[Exception], None] | None
     storage: list[int]
     counted: bool
     thread: Thread | None
