@@ -119,7 +119,6 @@ def test_the_limits_are_those_of_the_code() -> None:
         ("open files and directories", MAX_DESCRIPTORS, f"{MAX_DESCRIPTORS:,}, and all"),
         ("bytes of one read of a file", PIECE, f"{PIECE >> 10} KiB |"),
         ("threads at work on one file system", THREADS, f"{THREADS}, for"),
-        ("pollables in one `poll`", io.POLL_LIMIT, f"{io.POLL_LIMIT:,} |"),
         (
             "random bytes in one call",
             p2_random.LIMIT,

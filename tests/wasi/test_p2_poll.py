@@ -9,7 +9,8 @@ import trio.testing
 from wasi_trio.component._errors import Trap
 from wasi_trio.wasi._context import WasiContext
 from wasi_trio.wasi.p2._clocks import MonotonicClock
-from wasi_trio.wasi.p2._io import POLL_LIMIT, AlwaysReady, Poll, Pollable
+from wasi_trio.wasi.p2._io import AlwaysReady, Pollable
+from wasi_trio.wasi.p2._poll import Poll
 
 SECOND = 1_000_000_000
 
@@ -96,12 +97,6 @@ async def test_it_can_be_cancelled(poll: Poll, clock: MonotonicClock, autojump_c
         with trio.move_on_after(1) as scope:
             await poll.poll(pollables)
         assert scope.cancelled_caught
-
-
-async def test_how_many_it_takes_is_bounded(poll: Poll) -> None:
-    with pytest.raises(Trap, match=str(POLL_LIMIT + 1)):
-        await poll.poll([AlwaysReady()] * (POLL_LIMIT + 1))
-    assert await poll.poll([AlwaysReady()] * POLL_LIMIT) == list(range(POLL_LIMIT))
 
 
 async def test_the_same_pollable_many_times_is_waited_for_once(

@@ -35,7 +35,7 @@ INTERFACES = located(
         "wasi:http/outgoing-handler": "p2._http.OutgoingHandler",
         "wasi:http/types": "p2._http.Types",
         "wasi:io/error": "p2._io.IoError",
-        "wasi:io/poll": "p2._io.Poll",
+        "wasi:io/poll": "p2._poll.Poll",
         "wasi:io/streams": "p2._io.Streams",
         "wasi:random/insecure": "p2._random.Insecure",
         "wasi:random/insecure-seed": "p2._random.InsecureSeed",

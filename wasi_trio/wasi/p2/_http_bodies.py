@@ -117,6 +117,10 @@ class TrailersReady(Pollable):
     def __init__(self, body: Body) -> None:
         self.body = body
 
+    @property
+    def source(self) -> object:
+        return TrailersReady, id(self.body)
+
     def ready(self) -> bool:
         return _skip_content(self.body)
 

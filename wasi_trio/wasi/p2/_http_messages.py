@@ -398,6 +398,10 @@ class ResponseReady(Pollable):
     def __init__(self, future: FutureIncomingResponse) -> None:
         self.future = future
 
+    @property
+    def source(self) -> object:
+        return ResponseReady, id(self.future)
+
     def ready(self) -> bool:
         return self.future.outcome is not None
 

@@ -1,4 +1,4 @@
-"""wasi:io 0.2: ``error``, ``poll`` and ``streams``.
+"""wasi:io 0.2: ``error``, ``streams``, and the pollables of ``poll``.
 
 Other interfaces derive their streams and pollables from these classes. An input stream implements the hooks ``_take``,
 ``_ready`` and ``_wait``. An output stream implements ``_permit``, ``_put`` and ``_wait``, and ``_flushed`` if data does
@@ -11,17 +11,14 @@ call it at once, and it may be cancelled. A blocking method awaits nothing if it
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
-
-import trio
 
 from wasi_trio.component._errors import Trap
 from wasi_trio.component._values import Err, Ok, Variant
 
 if TYPE_CHECKING:
+    from wasi_trio.component._account import Account
     from wasi_trio.wasi._context import WasiContext
 
 #: maximum bytes of one read, regardless of the guest's request
@@ -30,8 +27,6 @@ READ_LIMIT = 256 * 1024
 WRITE_LIMIT = 1024 * 1024
 #: maximum bytes of the ``blocking-*-and-flush`` functions (streams.wit)
 BLOCKING_WRITE_LIMIT = 4096
-#: maximum number of pollables of one call; each may cost a task, and starting this many takes about 50 ms
-POLL_LIMIT = 1024
 
 #: ``stream-error`` of streams.wit
 StreamError: TypeAlias = Variant
@@ -72,11 +67,27 @@ class Pollable(ABC):
     """The resource ``pollable``: an event.
 
     A pollable that depends only on time sets ``deadline`` (trio's time), so that waiting for it needs no task.
+    ``source`` identifies the object that makes it ready. Of pollables with equal sources, ``poll`` waits for one.
     """
 
-    __slots__ = ()
+    __slots__ = ("_account",)
+
+    _account: Account
 
     deadline: float | None = None
+
+    @property
+    def source(self) -> object:
+        return id(self)
+
+    @property
+    def account(self) -> Account | None:
+        """The account of the instance whose guest has this pollable, or None without a guest."""
+        return getattr(self, "_account", None)
+
+    def bill(self, account: Account) -> None:
+        """Set the account for the tasks that wait for this pollable."""
+        self._account = account
 
     @abstractmethod
     def ready(self) -> bool:
@@ -164,6 +175,10 @@ class InputReady(Pollable):
 
     def __init__(self, stream: InputStream) -> None:
         self.stream = stream
+
+    @property
+    def source(self) -> object:
+        return InputReady, id(self.stream)
 
     def ready(self) -> bool:
         return self.stream._closed or self.stream._ready()
@@ -357,6 +372,10 @@ class OutputReady(Pollable):
     def __init__(self, stream: OutputStream) -> None:
         self.stream = stream
 
+    @property
+    def source(self) -> object:
+        return OutputReady, id(self.stream)
+
     def ready(self) -> bool:
         try:
             return self.stream._available() > 0
@@ -365,10 +384,6 @@ class OutputReady(Pollable):
 
     async def block(self) -> None:
         await self.stream._until_ready()
-
-
-#: inside Poll, the name Pollable means the attribute of the class
-_Event: TypeAlias = Pollable
 
 
 class Streams:
@@ -388,65 +403,6 @@ class IoError:
 
     def __init__(self, context: WasiContext) -> None:
         pass
-
-
-class Poll:
-    """The interface wasi:io/poll."""
-
-    Pollable = Pollable
-
-    def __init__(self, context: WasiContext) -> None:
-        pass
-
-    async def poll(self, in_: Sequence[_Event]) -> list[int]:
-        """Wait until a pollable is ready, and return the indices of all ready ones.
-
-        Not a checkpoint if one is ready at once. Raises Trap for an empty list, and for one longer than ``POLL_LIMIT``.
-        """
-        if not in_:
-            raise Trap("poll of an empty list would never return")
-        if len(in_) > POLL_LIMIT:
-            raise Trap(f"poll of {len(in_)} pollables: the limit is {POLL_LIMIT}")
-        while True:
-            ready = [index for index, pollable in enumerate(in_) if pollable.ready()]
-            if ready:
-                return ready
-            await _wait_for_any(in_)
-
-
-async def _wait_for_any(pollables: Iterable[Pollable]) -> None:
-    """Wait until one of the pollables may be ready."""
-    deadline = math.inf
-    waits: dict[int, Pollable] = {}
-    for pollable in pollables:
-        if pollable.deadline is None:
-            waits[id(pollable)] = pollable
-        elif pollable.deadline < deadline:
-            deadline = pollable.deadline
-    with trio.CancelScope(deadline=deadline):
-        if not waits:
-            await trio.sleep_forever()
-        elif len(waits) == 1:
-            await next(iter(waits.values())).block()
-        else:
-            await _wait_for_first(waits.values())
-
-
-async def _wait_for_first(pollables: Collection[Pollable]) -> None:
-    failures: list[Exception] = []
-
-    async def wait(pollable: Pollable) -> None:
-        try:
-            await pollable.block()
-        except Exception as error:  # raised below: a bare exception, not a group, ends the guest's call
-            failures.append(error)
-        nursery.cancel_scope.cancel()
-
-    async with trio.open_nursery() as nursery:
-        for pollable in pollables:
-            nursery.start_soon(wait, pollable)
-    if failures:
-        raise failures[0]
 
 
 def _size(outcome: Ok[bytes | memoryview] | Err[StreamError]) -> Ok[int] | Err[StreamError]:

@@ -147,6 +147,10 @@ class TcpReady(Pollable):
         self._socket = socket
         self._progress = progress
 
+    @property
+    def source(self) -> object:
+        return TcpReady, id(self._socket)
+
     def ready(self) -> bool:
         # A started listen can finish, whether or not a connection waits already.
         return self._progress.operation is _Operation.LISTEN or self._socket.ready()
@@ -418,6 +422,10 @@ class DatagramsReady(Pollable):
     def __init__(self, socket: udp.UdpSocket) -> None:
         self._socket = socket
 
+    @property
+    def source(self) -> object:
+        return DatagramsReady, id(self._socket)
+
     def ready(self) -> bool:
         return self._socket.transport.can_receive()
 
@@ -433,6 +441,10 @@ class RoomForDatagrams(Pollable):
 
     def __init__(self, socket: udp.UdpSocket) -> None:
         self._socket = socket
+
+    @property
+    def source(self) -> object:
+        return RoomForDatagrams, id(self._socket)
 
     def ready(self) -> bool:
         return self._socket.transport.can_send()
@@ -545,6 +557,10 @@ class LookedUp(Pollable):
 
     def __init__(self, stream: ResolveAddressStream) -> None:
         self._stream = stream
+
+    @property
+    def source(self) -> object:
+        return LookedUp, id(self._stream)
 
     def ready(self) -> bool:
         return self._stream.ready
