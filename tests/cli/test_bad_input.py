@@ -155,6 +155,66 @@ def test_an_unreadable_file(tmp_path: Path) -> None:
     assert "not" in fails("serve", str(tmp_path / "a\nb.wasm"))
 
 
+#: every argument that names a file to read
+FILES = {
+    "inspect": ["inspect", "FILE"],
+    "compile": ["compile", "FILE"],
+    "run": ["run", "FILE"],
+    "serve": ["serve", "FILE"],
+    "chain": ["serve", "COMPONENT", "FILE"],
+    "route": ["serve", "--route", "/a=FILE"],
+    "bindgen": ["bindgen", "FILE", "-o", "out"],
+    "profile": ["profile", "FILE"],
+    "hypercorn-config": ["serve", "--hypercorn-config", "FILE", "COMPONENT"],
+    "log-config": ["serve", "--log-config", "FILE", "COMPONENT"],
+    "certfile": ["serve", "--certfile", "FILE", "COMPONENT"],
+    "keyfile": ["serve", "--certfile", "CERTIFICATE", "--keyfile", "FILE", "COMPONENT"],
+    "header": ["serve", "--header", "@FILE", "COMPONENT"],
+}
+
+
+#: a pipe for each, and all other kinds for those that read files in their own way
+PATHS = [(name, "pipe") for name in FILES] + [
+    (name, kind)
+    for name in ("inspect", "bindgen", "profile", "hypercorn-config", "keyfile")
+    for kind in ("folder", "loop", "long name", "sparse", "no name")
+]
+
+
+@pytest.mark.parametrize(("argument", "kind"), PATHS)
+def test_a_path_that_is_no_file(argument: str, kind: str, component: str, tmp_path: Path) -> None:
+    """The message names the path, and the command does not wait for a pipe's writer or read a large file."""
+    path = tmp_path / ("n" * 300 if kind == "long name" else "file")
+    reason = {
+        "pipe": "it is a pipe, and nothing writes to it|it is not a regular file",
+        "folder": "Is a directory|has no world",
+        "loop": "Too many levels of symbolic links",
+        "long name": "File name too long",
+        "sparse": "it is larger than (16|512) MiB",
+        "no name": "'': the name is empty|'' is not the path of a file",
+    }[kind]
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "loop":
+        path.symlink_to("file")
+    elif kind == "sparse":
+        with path.open("wb") as file:
+            file.truncate(1 << 40)
+    certificate = tmp_path / "certificate.pem"
+    certificate.write_text("-----BEGIN CERTIFICATE-----\n")
+    name = "" if kind == "no name" else str(path)
+    line = fails(
+        *(
+            text.replace("FILE", name).replace("COMPONENT", component).replace("CERTIFICATE", str(certificate))
+            for text in FILES[argument]
+        )
+    )
+    assert re.search(reason, line), line
+    assert name[:200] in line
+
+
 CORE = b"\0asm\1\0\0\0"
 PREVIEW1 = bytes(wasmtime.wat2wasm('(module (import "wasi_snapshot_preview1" "proc_exit" (func (param i32))))'))
 PREVIEW1_COMMAND = bytes(

@@ -102,9 +102,29 @@ def test_a_deep_stack(tmp_path: Path) -> None:
     assert sum(tag == "g" for tag, _ in page.elements) == 258
 
 
-def test_a_file_that_is_not_a_profile(tmp_path: Path) -> None:
-    (tmp_path / "p.json").write_text("{}")
-    assert "p.json: not a profile in the processed format" in fails("profile", str(tmp_path / "p.json"))
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty; it takes the files that `--profile guest` of serve or run writes"),
+        (b"\0asm", "is not JSON: Expecting value (at line 1, column 1); it takes"),
+        (b"\xff", "is not UTF-8 text (at byte 0); it takes"),
+        (b"[" * 100_000, "is nested too deeply; it takes"),
+        (b"1" * 5_000, "has a number with too many digits; it takes"),
+        (b"{}", "is JSON, but not a profile that this command can draw; it takes"),
+        (b"3", "is JSON, but not a profile that this command can draw; it takes"),
+        (b"\xef\xbb\xbfnull", "is JSON, but not a profile that this command can draw; it takes"),
+        (
+            b'{"meta": {"preprocessedProfileVersion": 56}}',
+            "has version 56 of the Firefox profiler's format; supported are versions up to 55",
+        ),
+    ],
+)
+def test_a_file_that_is_not_a_profile(content: bytes, message: str, tmp_path: Path) -> None:
+    (tmp_path / "p.json").write_bytes(content)
+    assert fails("profile", str(tmp_path / "p.json")).startswith(f"{tmp_path}/p.json {message}")
+
+
+def test_files_that_cannot_be_read_or_written(tmp_path: Path) -> None:
     assert "cannot read /nonsense" in fails("profile", "/nonsense")
     file = profile(tmp_path / "q.json", {("handle",): 1})
     assert "cannot write" in fails("profile", file, "-o", "/nonsense/flame.html")
@@ -132,7 +152,7 @@ def test_an_inconsistent_profile(table: str, column: str, value: object, tmp_pat
     cells = content["threads"][0][table][column]
     cells[:] = [value] * len(cells)
     Path(file).write_text(json.dumps(content))
-    assert "p.json: not a profile in the processed format" in fails("profile", file)
+    assert "p.json is JSON, but not a profile that this command can draw; it takes" in fails("profile", file)
 
 
 def test_invalid_names(tmp_path: Path) -> None:
@@ -148,7 +168,7 @@ def test_an_invalid_interval(tmp_path: Path) -> None:
     content = json.loads(Path(file).read_text())
     content["meta"]["interval"] = math.inf
     Path(file).write_text(json.dumps(content))
-    assert "not a profile in the processed format" in fails("profile", file)
+    assert "is JSON, but not a profile" in fails("profile", file)
 
 
 def test_a_command_writes_its_profile_to_the_given_file(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ ENFORCED = [
     "tests/test_benchmarks.py",
     "tests/test_compiled.py",
     "tests/test_imports.py",
+    "tests/test_files.py",
     "tests/test_texts.py",
     "tests/test_turns.py",
     "tests/turns.py",

@@ -220,16 +220,32 @@ async def test_curl(certificates: Certificates, option: str, version: str) -> No
     [
         ({"keyfile": "key"}, "keyfile is set without certfile: TLS needs both"),
         ({"certfile": "/none/cert.pem"}, "cannot read /none/cert.pem: No such file or directory"),
-        ({"certfile": "cert", "keyfile": "ca"}, "cannot serve over TLS with {cert} and {ca}: "),
-        ({"certfile": "cert"}, "cannot serve over TLS with {cert} and {cert}: "),
+        ({"certfile": "cert", "keyfile": "ca"}, "{ca} has no private key in PEM form"),
+        ({"certfile": "cert"}, "{cert} has no private key in PEM form: name the key's file with --keyfile"),
+        ({"certfile": "key"}, "{key} has no certificate in PEM form"),
+        ({"certfile": "/dev/null"}, "cannot read /dev/null: it is not a regular file"),
+        (
+            {"certfile": "ca", "keyfile": "key"},
+            "cannot serve over TLS with {ca} and {key}: the key does not belong to the certificate",
+        ),
+        (
+            {"certfile": "malformed", "keyfile": "key"},
+            "cannot serve over TLS with {malformed} and {key}: the certificate or the key is malformed",
+        ),
     ],
 )
-def test_unusable_certificates(certificates: Certificates, given: dict[str, str], message: str) -> None:
-    files = {"cert": certificates.certificate, "key": certificates.key, "ca": certificates.authority}
+def test_unusable_certificates(certificates: Certificates, given: dict[str, str], message: str, tmp_path: Path) -> None:
+    malformed = tmp_path / "malformed.pem"
+    malformed.write_text("-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n")
+    files = {
+        "cert": certificates.certificate,
+        "key": certificates.key,
+        "ca": certificates.authority,
+        "malformed": str(malformed),
+    }
     with pytest.raises(SettingError) as caught:
         ProtocolOptions(None, gather({name: files.get(file, file) for name, file in given.items()}, {}, None))
-    assert str(caught.value).startswith(message.format(**files))
-    assert "\n" not in str(caught.value)
+    assert str(caught.value) == message.format(**files)
 
 
 def test_an_encrypted_key_is_refused_without_a_prompt(certificates: Certificates, tmp_path: Path) -> None:
@@ -238,5 +254,7 @@ def test_an_encrypted_key_is_refused_without_a_prompt(certificates: Certificates
     encrypted = str(tmp_path / "encrypted.pem")
     command = ["openssl", "pkey", "-in", certificates.key, "-aes256", "-passout", "pass:secret", "-out", encrypted]
     subprocess.run(command, check=True, capture_output=True)
-    with pytest.raises(SettingError, match=r"^cannot serve over TLS"):
+    with pytest.raises(
+        SettingError, match=r"^the key in .* is encrypted: set keyfile_password"
+    ):
         ProtocolOptions(None, gather({"certfile": certificates.certificate, "keyfile": encrypted}, {}, None))

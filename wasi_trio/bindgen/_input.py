@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib.resources import files
 from pathlib import Path
 
@@ -27,7 +28,7 @@ def read_world(path: str, name: str | None = None, options: EngineOptions = DEFA
     ``path`` is the file of a component, binary or text, a WIT file, or a directory with all required WIT. Raises
     BindgenError or LoadError.
     """
-    if not is_reference(path) and (Path(path).is_dir() or path.endswith(".wit")):
+    if not is_reference(path) and (os.path.isdir(path) or path.endswith(".wit")):
         return _read_wit(Path(path), name)
     if name is not None:
         raise BindgenError(f"{path} is a component, which has only one world: use --world only with WIT")

@@ -9,8 +9,8 @@ from __future__ import annotations
 import html
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
+from wasi_trio._files import read_file
 from wasi_trio._texts import shown
 from wasi_trio.runtime._profile_file import HOST, Frame, Profile, ProfileError, read
 
@@ -49,11 +49,11 @@ def flame_graph(paths: Sequence[str]) -> str:
     profiles = []
     for path in paths:
         try:
-            profiles.append(read(Path(path).read_bytes()))
+            profiles.append(read(read_file(path)))
         except OSError as error:
-            raise ProfileError(f"cannot read {path}: {error.strerror}") from None
+            raise ProfileError(f"cannot read {path or repr(path)}: {error.strerror}") from None
         except ProfileError as error:
-            raise ProfileError(f"{path}: {error}") from None
+            raise ProfileError(f"{path} {error}") from None
     root = tree(profiles)
     boxes = list(_boxes(root))
     height = (max(depth for _, depth, _, _ in boxes) + 1) * ROW

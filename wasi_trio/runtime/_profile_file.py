@@ -14,6 +14,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from wasi_trio._files import parse_json
+
 VERSION = 55
 #: The corresponding version of Firefox's own format.
 _GECKO_VERSION = 24
@@ -34,6 +36,8 @@ MAX_STACKS, MAX_TOTAL_STACKS = 20_000, 100_000
 NOT_TAKEN = "(stack not taken)"
 #: Number of entries of a table's column that are converted to text at once.
 PIECE_SIZE = 1_000
+#: The advice in messages about other files.
+_WANTED = "it takes the files that `--profile guest` of serve or run writes"
 #: Exclusive upper limit of numbers in a file.
 _MAX_NUMBER = 1e15
 #: Milliseconds in a second.
@@ -46,7 +50,7 @@ Frame = tuple[str, str, int]
 
 
 class ProfileError(Exception):
-    """The file is not a profile. The message is one line."""
+    """The file is not a profile. The message is one line, which follows the name of the file."""
 
 
 class Room:
@@ -451,17 +455,22 @@ class Profile:
 def read(text: str | bytes) -> Profile:
     """Read a profile from wasmtime or wasi_trio. Raises ProfileError."""
     try:
-        content = json.loads(text)
+        content = parse_json(text.encode() if isinstance(text, str) else text)
+    except ValueError as error:
+        raise ProfileError(f"{error}; {_WANTED}") from None
+    try:
         meta = content["meta"]
         version = meta["preprocessedProfileVersion"]
         if not isinstance(version, int) or version > VERSION:
-            raise ProfileError(f"version {version!r} of the format is not supported, only versions up to {VERSION}")
+            raise ProfileError(
+                f"has version {version!r} of the Firefox profiler's format; supported are versions up to {VERSION}"
+            )
         notes = [str(entry["value"]) for section in meta.get("extra", ()) for entry in section["entries"]]
         libs = [str(lib["name"]) for lib in content["libs"]]
         threads = [(str(thread["name"]), _read_thread(thread, libs)) for thread in content["threads"]]
         return Profile(str(meta["product"]), _amount(meta["interval"]) / _MS, threads, notes)
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError) as error:
-        raise ProfileError(f"not a profile in the processed format of the Firefox profiler: {error!r}") from None
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError):
+        raise ProfileError(f"is JSON, but not a profile that this command can draw; {_WANTED}") from None
 
 
 def _amount(value: Any) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from wasi_trio._files import MAX_TEXT, parse_toml, read_file
 from wasi_trio.serve.settings._setting import TABLE, SettingError
 from wasi_trio.serve.settings._settings import Settings
 from wasi_trio.serve.settings._sources import from_environment, from_table
@@ -20,15 +21,12 @@ class ConfigFile(NamedTuple):
 
 def read_config_file(path: str) -> ConfigFile:
     """Read a TOML file. Raise SettingError if it cannot be read or parsed."""
-    import tomllib
-
     try:
-        with open(path, "rb") as file:
-            content = tomllib.load(file)
+        content = parse_toml(read_file(path, MAX_TEXT))
     except OSError as error:
-        raise SettingError(f"cannot read {path}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise SettingError(f"{path} is not TOML: {' '.join(str(error).split())}") from None
+        raise SettingError(f"cannot read {path or repr(path)}: {error.strerror}") from None
+    except ValueError as error:
+        raise SettingError(f"{path} {error}") from None
     table = content.pop(TABLE, None)
     return ConfigFile(path, table, content)
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from hypercorn.config import Config
 
+from wasi_trio._files import MAX_TEXT, check_regular, read_file
 from wasi_trio._texts import get_logger, shown
 from wasi_trio.serve._config_file import ConfigFile
 from wasi_trio.serve._listening import SocketOptions
@@ -314,14 +315,39 @@ def _addresses(file: ConfigFile | None, key: str) -> list[ListenAddress]:
 def _tls(config: Config) -> ssl.SSLContext | None:
     if config.certfile is None:
         return None
-    for path in (config.certfile, config.keyfile, config.ca_certs):
-        if path is not None:
-            try:
-                with open(path, "rb"):
-                    pass
-            except OSError as error:
-                raise SettingError(f"cannot read {path}: {error.strerror}") from None
+    for path in (config.certfile, config.ca_certs):
+        if path is not None and b"CERTIFICATE-----" not in _pem(path):
+            raise SettingError(f"{path} has no certificate in PEM form")
+    assert config.keyfile is not None
+    key = _pem(config.keyfile)
+    if b"PRIVATE KEY-----" not in key:
+        advice = ": name the key's file with --keyfile" if config.keyfile == config.certfile else ""
+        raise SettingError(f"{config.keyfile} has no private key in PEM form{advice}")
+    if b"ENCRYPTED" in key and not config.keyfile_password:
+        raise SettingError(
+            f"the key in {config.keyfile} is encrypted: set keyfile_password in the configuration file, or decrypt it"
+        )
     try:
         return config.create_ssl_context()
     except (OSError, ValueError) as error:
-        raise SettingError(f"cannot serve over TLS with {config.certfile} and {config.keyfile}: {error}") from None
+        raise SettingError(
+            f"cannot serve over TLS with {config.certfile} and {config.keyfile}: {_tls_reason(error)}"
+        ) from None
+
+
+def _pem(path: str) -> bytes:
+    """Return the content of a file of certificates or keys. Raise SettingError."""
+    try:
+        # OpenSSL opens the file again, so it cannot be a pipe.
+        check_regular(path)
+        return read_file(path, MAX_TEXT)
+    except OSError as error:
+        raise SettingError(f"cannot read {path}: {error.strerror}") from None
+
+
+def _tls_reason(error: Exception) -> str:
+    text = str(error)
+    if "KEY_VALUES_MISMATCH" in text:
+        return "the key does not belong to the certificate"
+    # OpenSSL says "PEM lib" of all malformed data.
+    return "the certificate or the key is malformed" if "PEM lib" in text else text

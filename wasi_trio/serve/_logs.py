@@ -8,6 +8,7 @@ import sys
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from wasi_trio._files import MAX_TEXT, parse_json, parse_toml, read_file
 from wasi_trio._texts import shown
 from wasi_trio.serve.settings._setting import SettingError
 
@@ -75,18 +76,15 @@ def _formatter(kind: str, worker: str | None) -> logging.Formatter:
 
 
 def _configure(path: str, worker: str | None) -> None:
-    # Both are slow to import, and only needed here.
-    import tomllib
-    from logging.config import dictConfig
+    from logging.config import dictConfig  # slow to import, and only needed here
 
     try:
-        with open(path, "rb") as file:
-            content = json.load(file) if path.endswith(".json") else tomllib.load(file)
+        data = read_file(path, MAX_TEXT)
+        content = parse_json(data) if path.endswith(".json") else parse_toml(data)
     except OSError as error:
         raise SettingError(f"cannot read {path}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        kind = "JSON" if path.endswith(".json") else "TOML"
-        raise SettingError(f"{path} is not {kind}: {' '.join(str(error).split())}") from None
+    except ValueError as error:
+        raise SettingError(f"{path} {error}") from None
     if not isinstance(content, dict):
         raise SettingError(f"{path} is not an object with the keys of logging.config")
     # dictConfig() disables all existing loggers by default, including ours.

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from wasi_trio._files import read_file
 from wasi_trio._texts import shown
 from wasi_trio.testing._interactions import (
     CODINGS,
@@ -136,7 +137,7 @@ def _as_json(text: str) -> dict[str, Any] | None:
 def read(path: Path) -> bytes | None:
     """Return the content of a file; None if it does not exist. Raises CassetteError."""
     try:
-        return path.read_bytes()
+        return read_file(path)
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
+from wasi_trio._files import MAX_TEXT, read_file
 from wasi_trio.component import _features as features
 from wasi_trio.lazy import Pattern
 from wasi_trio.runtime._profile_options import (
@@ -315,8 +316,7 @@ def parse_headers(text: str) -> list[tuple[bytes, bytes]]:
         return [_parse_header(text)]
     path = text[1:]
     try:
-        with open(path, encoding="utf-8") as file:
-            content = file.read()
+        content = read_file(path, MAX_TEXT).decode()
     except OSError as error:
         raise ValueError(f"cannot read {path!r}: {error.strerror}") from None
     except ValueError:

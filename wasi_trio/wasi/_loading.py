@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import NamedTuple
 
+from wasi_trio._files import read_file
 from wasi_trio._texts import MAX_LENGTH, get_logger, shown
 from wasi_trio.component._errors import CompilationFailed, ComponentError, LinkError, MalformedComponent
 from wasi_trio.component._features import USUAL
@@ -115,9 +115,9 @@ def read_content(path: str) -> Content:
             raise LoadError(shown(str(error), 8 * MAX_LENGTH)) from None
         return Content(data, None if is_pinned(path) else pin(path, digest))
     try:
-        return Content(Path(path).read_bytes())
+        return Content(read_file(path))
     except OSError as error:
-        raise LoadError(f"cannot read {path}: {error.strerror}") from None
+        raise LoadError(f"cannot read {path or repr(path)}: {error.strerror}") from None
 
 
 def read_component(path: str, limits: CompileLimits | None = DEFAULT.compile_limits) -> bytes:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from importlib.resources.abc import Traversable
+from itertools import islice
 from pathlib import Path
 
+from wasi_trio._files import MAX_TEXT, read_file
 from wasi_trio.component import _types as t
 from wasi_trio.component._names import FunctionKind, compatible
 from wasi_trio.component._signatures import render
@@ -15,6 +18,8 @@ from wasi_trio.component.wit._interfaces import Interface, Package, Wit, World, 
 from wasi_trio.component.wit._lexer import Source
 from wasi_trio.component.wit._parser import MAX_DEPTH, PRIMITIVES, parse_file
 
+#: The maximum number of entries of a folder with WIT, at any depth. A user may name the root of a disk.
+MAX_ENTRIES = 10_000
 #: A package's name and version.
 Key = tuple[str, "str | None"]
 _MAP_KEYS = frozenset(PRIMITIVES.values()) - {t.F32, t.F64, t.ERROR_CONTEXT}
@@ -57,18 +62,27 @@ def _sources(paths: Iterable[Path | Traversable]) -> Iterator[tuple[str, Source]
     """Yield each text with its folder."""
     for path in paths:
         if path.is_dir():
-            entries = sorted(path.iterdir(), key=lambda entry: entry.name)
-            folders = [entry for entry in entries if entry.is_dir()]
-            for entry in entries:
-                if entry.name.endswith(".wit") and entry.is_file():
-                    yield str(path), _read(entry)
-            yield from _sources(folders)
+            yield from _sources_of_folder(path, [MAX_ENTRIES])
         else:
             yield str(getattr(path, "parent", "")), _read(path)
 
 
+def _sources_of_folder(path: Path | Traversable, left: list[int]) -> Iterator[tuple[str, Source]]:
+    """Yield the texts of a folder. ``left`` is the number of entries that it and its subfolders may still have."""
+    entries = sorted(islice(path.iterdir(), left[0] + 1), key=lambda entry: entry.name)
+    left[0] -= len(entries)
+    if left[0] < 0:
+        raise OSError(errno.E2BIG, f"it has more than {MAX_ENTRIES} entries: name a folder with WIT alone", str(path))
+    folders = [entry for entry in entries if entry.is_dir()]
+    for entry in entries:
+        if entry.name.endswith(".wit") and entry.is_file():
+            yield str(path), _read(entry)
+    for folder in folders:
+        yield from _sources_of_folder(folder, left)
+
+
 def _read(path: Path | Traversable) -> Source:
-    content = path.read_bytes()
+    content = read_file(path, MAX_TEXT) if isinstance(path, Path) else path.read_bytes()
     try:
         return Source(str(path), content.decode("utf-8"))
     except UnicodeDecodeError as error:

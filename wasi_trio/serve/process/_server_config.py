@@ -58,6 +58,6 @@ def read_server_config(
     given: Mapping[str, Any], environment: Mapping[str, str], config_file: str | None
 ) -> ServerConfig:
     """Combine the settings of all sources. Raise SettingError."""
-    path = config_file or environment.get(CONFIGURATION)
-    file = read_config_file(path) if path else None
+    path = config_file if config_file is not None else environment.get(CONFIGURATION) or None
+    file = None if path is None else read_config_file(path)
     return ServerConfig(gather(given, environment, file), file, given, path)

@@ -18,6 +18,7 @@ from typing import Any
 
 import trio
 
+from wasi_trio._files import read_file
 from wasi_trio._texts import get_logger
 from wasi_trio.wasi.registry._errors import RegistryError
 
@@ -73,8 +74,7 @@ def _configuration(environment: Mapping[str, str]) -> tuple[Mapping[str, Any], s
         try:
             path = Path(folder) / "config.json" if folder else Path.home() / ".docker" / "config.json"
             place = str(path)
-            with open(path, "rb") as file:
-                text = file.read(_MAX_BYTES).decode()
+            text = read_file(path, _MAX_BYTES).decode()
         except (FileNotFoundError, NotADirectoryError, RuntimeError):
             return {}, place
         except OSError as error:
