@@ -22,12 +22,17 @@ def test_a_regular_file(tmp_path: Path) -> None:
 
 
 def test_no_file(tmp_path: Path) -> None:
+    before = os.open(os.devnull, os.O_RDONLY)
     for name in (str(tmp_path / "none"), "", str(tmp_path), "a" * 300):
         with pytest.raises(OSError) as caught:
             read_file(name)
         assert caught.value.strerror
     with pytest.raises(IsADirectoryError):
         check_regular(str(tmp_path))
+    after = os.open(os.devnull, os.O_RDONLY)
+    os.close(before)
+    os.close(after)
+    assert after == before + 1, "a descriptor is left open"
 
 
 def test_a_pipe_without_a_writer(tmp_path: Path) -> None:

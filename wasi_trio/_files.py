@@ -22,7 +22,7 @@ def read_file(path: str | os.PathLike[str], most: int = MAX_SIZE) -> bytes:
     """
     if not os.fspath(path):
         raise OSError(errno.ENOENT, "the name is empty")
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    descriptor = _open(path)
     with open(descriptor, "rb", buffering=0) as file:
         os.set_blocking(descriptor, True)
         about = os.fstat(descriptor)
@@ -32,6 +32,25 @@ def read_file(path: str | os.PathLike[str], most: int = MAX_SIZE) -> bytes:
         if stat.S_ISFIFO(about.st_mode) and not content:
             raise OSError(errno.ENODATA, "it is a pipe, and nothing writes to it")
         return content
+
+
+def check_regular(path: str) -> None:
+    """Raise OSError for a path that is no readable regular file. For files that other libraries open."""
+    descriptor = _open(path)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file")
+    finally:
+        os.close(descriptor)
+
+
+def _open(path: str | os.PathLike[str]) -> int:
+    """Open anything but a directory, without a wait."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    return descriptor
 
 
 def _read_stream(file: FileIO, most: int) -> bytes:
@@ -48,19 +67,6 @@ def _read_stream(file: FileIO, most: int) -> bytes:
 
 def _too_large(most: int) -> OSError:
     return OSError(errno.EFBIG, f"it is larger than {most >> 20} MiB")
-
-
-def check_regular(path: str) -> None:
-    """Raise OSError for a path that is no readable regular file. For files that other libraries open."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        mode = os.fstat(descriptor).st_mode
-    finally:
-        os.close(descriptor)
-    if stat.S_ISDIR(mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    if not stat.S_ISREG(mode):
-        raise OSError(errno.EINVAL, "it is not a regular file")
 
 
 def parse_json(content: bytes) -> Any:

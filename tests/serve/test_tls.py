@@ -254,7 +254,5 @@ def test_an_encrypted_key_is_refused_without_a_prompt(certificates: Certificates
     encrypted = str(tmp_path / "encrypted.pem")
     command = ["openssl", "pkey", "-in", certificates.key, "-aes256", "-passout", "pass:secret", "-out", encrypted]
     subprocess.run(command, check=True, capture_output=True)
-    with pytest.raises(
-        SettingError, match=r"^the key in .* is encrypted: set keyfile_password"
-    ):
+    with pytest.raises(SettingError, match=r"^the key in .* is encrypted: set keyfile_password"):
         ProtocolOptions(None, gather({"certfile": certificates.certificate, "keyfile": encrypted}, {}, None))
