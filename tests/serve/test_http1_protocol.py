@@ -328,7 +328,7 @@ def test_an_empty_line_before_a_request() -> None:
         (b"GET / HTTP/1.1\r\n", 400),
         (b"GET / HTTP/1.1\r\nhost: a\r\nhost: a\r\n", 400),
         (b"GET / HTTP/1.1\r\nhost: a b\r\n", 400),
-        (b"GET / HTTP/2.0\r\nhost: a\r\n", 400),
+        (b"GET / HTTP/2.0\r\nhost: a\r\n", 505),
         (b"GET / HTTP/1.1\r\nhost: a\r\nx-a : b\r\n", 400),
         (b"GET / HTTP/1.1\r\nhost: a\r\nx-a: b\r\n c\r\n", 400),
         (b"GET / HTTP/1.1\r\nhost: a\r\nexpect: wonders\r\n", 417),

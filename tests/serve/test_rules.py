@@ -85,9 +85,22 @@ async def answer(request: bytes, service: Any = None, **limits: Any) -> bytes:
         b"GET /a b HTTP/1.1",
         b"GET /a\x7f HTTP/1.1",
         b"GET /\xc3\xa4 HTTP/1.1",
-        b"GET / HTTP/9.9",
-        b"GET / HTTP/2.0",
+        b"GET  / HTTP/1.1",
+        b"GET /  HTTP/1.1",
+        b"GET / HTTP/1.1 ",
+        b"GET\t/ HTTP/1.1",
+        b"GET /\tHTTP/1.1",
+        b"GET /\x0bHTTP/1.1",
+        b"GET / HTTP/1.1\r",
+        b"GET  HTTP/1.1",
+        b"GET /",
+        b"GET / ",
         b"GET / http/1.1",
+        b"GET / HTTP/1",
+        b"GET / HTTP/1.10",
+        b"GET / HTTP/01.1",
+        b"GET / RTSP/1.0",
+        b"SOURCE / ICE/1.0",
         b"GET http://a|b/ HTTP/1.1",
         b"GET http:///x HTTP/1.1",
         b"GET * HTTP/1.1",
@@ -103,6 +116,22 @@ async def test_malformed_request_lines(line: bytes) -> None:
     assert not service.requests
 
 
+@pytest.mark.parametrize("version", [b"0.9", b"2.0", b"3.0", b"9.9"])
+async def test_other_versions(version: bytes) -> None:
+    received = await answer(b"GET / HTTP/" + version + END + HOST + END)
+    assert received.startswith(b"HTTP/1.1 505 HTTP Version Not Supported\r\n")
+
+
+@pytest.mark.parametrize("version", [b"1.2", b"1.9"])
+async def test_later_minor_versions(version: bytes) -> None:
+    """They have the rules of HTTP/1.1 (RFC 9110, section 2.5)."""
+    line = b"POST / HTTP/" + version + END
+    received = await answer((line + HOST + END) * 2)
+    assert received.count(b"HTTP/1.1 200 OK\r\n") == 2
+    assert (await answer(line + HOST + b"transfer-encoding: chunked\r\n\r\n0\r\n\r\n")).startswith(b"HTTP/1.1 200 OK")
+    assert (await answer(line + END)).startswith(b"HTTP/1.1 400 ")
+
+
 @pytest.mark.parametrize(
     "fields",
     [
@@ -112,6 +141,7 @@ async def test_malformed_request_lines(line: bytes) -> None:
         b"host: a/b\r\n",
         b"host: a@b\r\n",
         b"host: a:b\r\n",
+        b"host: :80\r\n",
         b"host: [::1\r\n",
         b"host: [1:2]\r\n",
         HOST + b"x: a\x00b\r\n",
@@ -191,7 +221,7 @@ async def test_oversized_heads(where: str) -> None:
         "fields": b"GET / HTTP/1.1\r\n" + HOST + b"x: y\r\n" * 3000,
         "trailers": chunked + b"x: y\r\n" * 3000,
     }[where]
-    status = b"HTTP/1.1 200" if where == "trailers" else b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
+    status = {"trailers": b"HTTP/1.1 200", "line": b"HTTP/1.1 414 "}.get(where, b"HTTP/1.1 431 ")
     received = await answer(request + END)
     assert received.startswith(status)
     assert received.count(b"HTTP/1.1") == 1
@@ -205,6 +235,47 @@ async def test_connect_is_not_implemented() -> None:
 
 
 # ---- connections ---------------------------------------------------------------------------------------------
+
+
+#: Content for which the server reads large pieces.
+LARGE = bytes(1_200_000)
+
+
+@pytest.mark.parametrize(
+    ("content", "most"),
+    [
+        pytest.param(END, 64 << 10, id="none"),
+        pytest.param(b"content-length: %d\r\n\r\n" % len(LARGE) + LARGE, 64 << 10, id="sized"),
+        pytest.param(
+            b"transfer-encoding: chunked\r\n\r\n%x\r\n" % len(LARGE) + LARGE + b"\r\n0\r\n\r\n", 256 << 10, id="chunked"
+        ),
+    ],
+)
+async def test_requests_behind_an_active_one(content: bytes, most: int) -> None:
+    """The server reads few of them, and answers all of them later."""
+    streams: list[Any] = []
+
+    def service(stream: HttpStream) -> None:
+        if streams:
+            Recorder()(stream)
+        else:
+            streams.append(stream)  # its content is dropped
+
+    further = b"GET /well HTTP/1.1\r\n" + HOST + b"x: " + b"y" * 10_000 + END + END
+    number = 2000
+    async with serving(service) as port, await connect(port) as stream, trio.open_nursery() as nursery:
+        nursery.start_soon(stream.send_all, b"POST / HTTP/1.1\r\n" + HOST + content + further * number)
+        await trio.testing.wait_all_tasks_blocked(0.1)
+        (first,) = streams
+        assert 0 < first._connection.protocol.buffered <= most
+        assert nursery.child_tasks, "all requests were read"
+        Recorder()(first)
+        seen = b""
+        left = number
+        while left:
+            seen += await stream.receive_some()
+            left -= seen.count(b"GET|/well")
+            seen = seen[-8:] if not seen.endswith(b"GET|/well") else b""
 
 
 @pytest.mark.parametrize("behind", [b"\r\n", b"xx", b"GET /2 HTTP/1.1\r\nhost: x\r\n\r\n"])

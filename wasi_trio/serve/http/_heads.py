@@ -1,8 +1,9 @@
 """The heads of requests, and their validation (RFC 9110, RFC 9112, RFC 9113, RFC 3986).
 
-httptools (llhttp) splits a head into its parts. It receives one complete head at a time and nothing after it, so that
-its rules for content and upgrades have no effect. It also receives GET in place of the method, because HTTP allows any
-method and llhttp knows some forty. h11 takes twelve times as long for the same head.
+httptools (llhttp) splits a head into its fields. It receives one complete head at a time and nothing after it, so that
+its rules for content and upgrades have no effect. It also receives a fixed request line in place of the client's: HTTP
+allows any method, and llhttp knows some forty. llhttp also accepts several spaces, and other protocols' versions. h11
+takes twelve times as long for the same head.
 """
 
 from __future__ import annotations
@@ -17,6 +18,10 @@ import httptools
 #: Field lines as received, with names in lower case.
 Fields = list[tuple[str, bytes]]
 
+#: A request line (RFC 9112, section 3): its method, its target and both numbers of its version.
+_REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([!-~]+) HTTP/([0-9])\.([0-9])\r\n")
+#: The line in its place for httptools.
+_LINE = b"GET / HTTP/1.1\r\n"
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _FIELD_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9a-z]+")
 #: The bytes that a field value must not contain (RFC 9110, section 5.5).
@@ -96,50 +101,46 @@ class Http1Head:
 class _Collector:
     """The callbacks for httptools."""
 
-    __slots__ = ("headers", "url")
+    __slots__ = ("headers",)
 
     def __init__(self) -> None:
-        self.url = b""
         self.headers: list[tuple[bytes, bytes]] = []
-
-    def on_url(self, url: bytes) -> None:
-        self.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self.headers.append((name, value))
 
 
-def _split(data: bytes) -> tuple[_Collector, str]:
-    """Split a head that begins with GET. Return its parts and the HTTP version. Raise BadRequest."""
+def _split(data: bytes) -> list[tuple[bytes, bytes]]:
+    """Split field lines, with the empty line at their end, into names and values. Raise BadRequest."""
     collector = _Collector()
     parser = httptools.HttpRequestParser(collector)
     try:
-        parser.feed_data(data)
+        parser.feed_data(_LINE + data)
     except httptools.HttpParserUpgrade:
-        return collector, parser.get_http_version()
+        return collector.headers
     except httptools.HttpParserError as error:
         raise BadRequest(f"a malformed head: {error}") from None
-    return collector, parser.get_http_version()
+    return collector.headers
 
 
 def read_head(data: bytes) -> Http1Head:
     """Parse the complete head of an HTTP/1 request, with the empty line at its end. Raise BadRequest."""
-    method = _TOKEN.match(data)
-    end = 0 if method is None else method.end()
-    if method is None or data[end : end + 1] != b" ":
-        raise BadRequest("the request does not begin with a method")
-    if method[0] == b"CONNECT":
+    line = _REQUEST_LINE.match(data)
+    if line is None:
+        raise BadRequest("a malformed request line")
+    method, target, major, minor = line.groups()
+    if major != b"1":
+        raise BadRequest("only HTTP/1 and HTTP/2 are supported", 505)
+    if method == b"CONNECT":
         raise BadRequest("CONNECT is not supported", 501)
-    collector, version = _split(b"GET" + data[end:])
-    if version not in ("1.1", "1.0"):
-        raise BadRequest(f"HTTP/{version} is not supported")
-    return _Reader(method[0].decode("ascii"), collector.url.decode("latin-1"), int(version[2])).read(collector.headers)
+    # A client with a later version gets the behaviour of HTTP/1.1 (RFC 9110, section 2.5).
+    reader = _Reader(method.decode("ascii"), target.decode("ascii"), 0 if minor == b"0" else 1)
+    return reader.read(_split(data[line.end() :]))
 
 
 def read_trailers(data: bytes) -> Fields:
     """Parse a trailer section, with the empty line at its end. Raise BadRequest."""
-    collector, _ = _split(b"GET / HTTP/1.0\r\n" + data)
-    return [(_name(name), checked(value)) for name, value in collector.headers]
+    return [(_name(name), checked(value)) for name, value in _split(data)]
 
 
 def _name(name: bytes) -> str:
@@ -176,7 +177,7 @@ def check_path(path: str, method: str) -> None:
 def check_authority(authority: str) -> None:
     """Raise BadRequest unless ``authority`` is a host with an optional port, or empty (RFC 9110, section 7.2)."""
     found = _AUTHORITY.match(authority)
-    if found is None:
+    if found is None or authority.startswith(":"):
         raise BadRequest("a malformed host")
     if found["v6"]:
         try:

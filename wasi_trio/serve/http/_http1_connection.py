@@ -24,8 +24,10 @@ logger = get_logger("wasi_trio.serve")
 
 #: The free space that a request's body needs before more is received for it.
 _MIN_ROOM = 64 << 10
-#: The maximum size of further requests read during an active one.
-_MAX_AHEAD = 64 << 10
+#: The size of further requests from which none are read during an active one, and the maximum size of a read there.
+_MAX_AHEAD = 32 << 10
+#: The maximum size of a read of content with an unknown end, because further requests may follow that.
+_MAX_CHUNKS = 256 << 10
 #: The interval for checking a client that is not read from, in seconds. Reading shows its end only after its data.
 _LOOK_UP = 1.0
 #: The size of content from which a separate write is cheaper than a copy next to the head.
@@ -108,7 +110,7 @@ class Http1Connection(Connection):
     async def _receive(self) -> bytes:
         self._parked = True
         try:
-            return await self.input.receive()
+            return await self.input.receive(_MAX_AHEAD)
         finally:
             self._parked = False
 
@@ -217,7 +219,7 @@ class Http1Connection(Connection):
         return self.protocol.sending is Sending.DONE and (self.protocol.close or self._dropped > MAX_DRAINED)
 
     async def _receive_some(self, body: Body | None) -> None:
-        most = MAX_READ if body is None else body.permit() or MAX_READ
+        most = self._readable(body)
         if self.deadline == math.inf and self.limits.read_timeout < math.inf:
             self.deadline = trio.current_time() + self.limits.read_timeout
         data = self.input.receive_now(most) if self.input.is_plain else None
@@ -236,6 +238,14 @@ class Http1Connection(Connection):
             self._parked = False
         if data is not None:
             self._accept_content(data)
+
+    def _readable(self, body: Body | None) -> int:
+        """Return the number of bytes to read: as the body has room, and not much more than the rest of the content."""
+        content = self.protocol.content
+        assert content is not None
+        left = content.left
+        most = MAX_READ if body is None else body.permit() or MAX_READ
+        return min(most, _MAX_CHUNKS if left is None else left + _MAX_AHEAD)
 
     def _accept_content(self, data: bytes) -> None:
         if not data:
@@ -315,7 +325,7 @@ class Http1Connection(Connection):
     def _receive_directly(self) -> bool:
         """Receive available data. Return whether any was available."""
         body = self._body
-        data = None if body is None else self.input.receive_now(body.permit() or MAX_READ)
+        data = None if body is None else self.input.receive_now(self._readable(body))
         if data is None:
             return False
         self._accept_content(data)
@@ -366,7 +376,7 @@ class Http1Connection(Connection):
         """Return whether part of a request has arrived. It is still answered: its client could not know of the end."""
         if not self.protocol.buffered and self.input.is_plain:
             with suppress(trio.BrokenResourceError):  # the task finds the error as well
-                data = self.input.receive_now()
+                data = self.input.receive_now(_MAX_AHEAD)
                 if data is not None:
                     self._accept(data)
                     self.wake()

@@ -187,6 +187,8 @@ class Http1Protocol:
                     raise BadRequest("a head whose lines do not end in CRLF")
                 self._scanned = len(buffer)
                 return None
+            if b"\r\n" not in buffer[: self._max_head]:
+                raise BadRequest(f"the request line is longer than {self._max_head} bytes", 414)
             raise BadRequest(f"the head is larger than {self._max_head} bytes", 431)
         self._scanned = 0
         head = self.head = read_head(buffer[: end + 4])
