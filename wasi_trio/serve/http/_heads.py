@@ -135,7 +135,8 @@ def read_head(data: bytes) -> Http1Head:
         raise BadRequest("CONNECT is not supported", 501)
     # A client with a later version gets the behaviour of HTTP/1.1 (RFC 9110, section 2.5).
     reader = _Reader(method.decode("ascii"), target.decode("ascii"), 0 if minor == b"0" else 1)
-    return reader.read(_split(data[line.end() :]))
+    start = line.end()
+    return reader.read(_split(data[start:]))
 
 
 def read_trailers(data: bytes) -> Fields:
