@@ -9,7 +9,7 @@ import trio
 import trio.testing
 
 from tests.runtime.async_guests import component, running
-from wasi_trio.component._errors import Trap
+from wasi_trio.component._errors import HostError, Trap
 
 _TAIL = "(memory $mem) (realloc $realloc)"
 
@@ -212,4 +212,14 @@ async def test_a_destructor_runs_though_the_drop_is_cancelled() -> None:
             await instance.drop(counter)
         assert scope.cancelled_caught
         await trio.testing.wait_all_tasks_blocked()
+        assert await instance.call("dropped") == 7
+
+
+async def test_a_wrong_argument_transfers_nothing() -> None:
+    async with running(PROVIDER, HOST) as instance:
+        counter = await instance.call("make", None, 7)
+        with pytest.raises(HostError, match="u32 cannot be made from a Python str"):
+            await instance.call("spend", None, counter, "now")
+        assert await instance.call("look", None, counter, 0) == 7
+        assert await instance.call("spend", None, counter, 0) == 7
         assert await instance.call("dropped") == 7

@@ -186,6 +186,29 @@ async def test_a_wrong_argument_leaves_the_instance(start: Start) -> None:
         assert await instance.call("twice", None, 21) == 42
 
 
+async def test_a_wrong_argument_transfers_nothing(start: Start) -> None:
+    wat = """(component
+      (type $counter' (resource (rep i32)))
+      (export $counter "counter" (type $counter'))
+      (core func $new (canon resource.new $counter'))
+      (core func $rep (canon resource.rep $counter'))
+      (core module $M
+        (import "" "new" (func $new (param i32) (result i32)))
+        (import "" "rep" (func $rep (param i32) (result i32)))
+        (func (export "make") (param i32) (result i32) (call $new (local.get 0)))
+        (func (export "spend") (param i32 i32) (result i32) (i32.add (call $rep (local.get 0)) (local.get 1))))
+      (core instance $m (instantiate $M
+        (with "" (instance (export "new" (func $new)) (export "rep" (func $rep))))))
+      (func (export "make") (param "n" u32) (result (own $counter)) (canon lift (core func $m "make")))
+      (func (export "spend") (param "counter" (own $counter)) (param "n" u32) (result u32)
+        (canon lift (core func $m "spend"))))"""
+    async with start(wat) as instance:
+        counter = await instance.call("make", None, 5)
+        with pytest.raises(HostError, match="u32 cannot be made from a Python NoneType"):
+            await instance.call("spend", None, counter, None)
+        assert await instance.call("spend", None, counter, 2) == 7
+
+
 async def test_missing_imports_are_listed(engine: Engine) -> None:
     component = Component.compile(engine, bytes(wasmtime.wat2wasm(ADD)))
     with pytest.raises(LinkError) as caught:

@@ -176,6 +176,21 @@ async def test_wrong_uses_raise():
         await StreamReader(make_stream(U8)[1]).receive(0)
 
 
+async def test_a_wrong_element_is_refused_before_anybody_reads(autojump_clock):
+    writer, stream = make_stream(STRING)
+    with pytest.raises(HostError, match="string cannot be made from a Python int"):
+        await writer.send_all(["a", 5])
+    reader = StreamReader(stream)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(writer.send_all, ["b"])
+        assert await reader.receive() == ["b"]
+    value, future = make_future(STRING)
+    with pytest.raises(HostError, match="string cannot be made from a Python int"):
+        value.set(5)
+    value.set("c")
+    assert await FutureReader(future).get() == "c"
+
+
 async def test_a_reader_may_pass_its_stream_on():
     writer, stream = make_stream(U8)
     first = StreamReader(stream)

@@ -20,7 +20,19 @@ from wasi_trio.runtime._trampolines import Callee
 class Export:
     """A lifted function with its lifting and lowering code. One exists for each linked component."""
 
-    __slots__ = ("borrows", "core", "lift", "lower", "options", "params", "part", "post_return", "results", "type")
+    __slots__ = (
+        "borrows",
+        "check",
+        "core",
+        "lift",
+        "lower",
+        "options",
+        "params",
+        "part",
+        "post_return",
+        "results",
+        "type",
+    )
 
     def __init__(self, lifted: Lifted, typed: t.ValType | None = None) -> None:
         """Create the function. ``typed`` is the type of the result with Python classes."""
@@ -35,6 +47,8 @@ class Export:
         self.params, self.results = abi.core_signature(type_, "lift", False, False)
         self.lower = abi.lower_values(types, options.encoding, abi.MAX_FLAT_PARAMS, instance_index=lifted.part)
         self.lift = abi.lift_values(result, options.encoding, abi.MAX_FLAT_RESULTS) if result else None
+        #: Checks a host's arguments before they are lowered, unless None.
+        self.check = abi.fit_arguments(types, lifted.part)
         self.borrows = any(t.contains(type_, t.Borrow) for type_ in types)
 
 
@@ -76,7 +90,7 @@ async def call_export(store: Store, export: Export, arguments: Sequence[Any]) ->
             await call(store, core_func(store, export.post_return, export.results, ()), results)
             store.may_leave = True
     except BaseException as error:
-        # If an argument could not be lowered, the guest has not run yet. A failure of its realloc has ended the instance.
+        # If an argument could not be lowered, the guest has not run yet. A failed realloc ends the instance.
         if lowered or isinstance(error, Trap):
             store.dead = store.dead or f"a call into it failed: {type(error).__name__}"
         raise

@@ -141,6 +141,8 @@ class Instance:
         if store is None:
             raise Trap(f"cannot enter component instance: {self.dead}")
         store.depth = 0
+        if export.check is not None:
+            export.check(arguments)
         return await call_export(store, export, arguments)
 
     async def drop(self, resource: GuestResource) -> None:

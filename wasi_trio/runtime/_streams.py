@@ -125,6 +125,7 @@ class StreamReader(_Half[HostReader], Generic[T]):
     """
 
     __slots__ = ("converter",)
+    kind = "stream"
 
     def __init__(self, stream: SharedStream) -> None:
         super().__init__(HostReader(stream))
@@ -177,14 +178,15 @@ class StreamWriter(_Half[HostWriter], Generic[T]):
         """Write all of ``data``, and wait until it is read.
 
         ``data`` is bytes for ``u8``, a number for a stream without a type, otherwise a list. It must not change during
-        the call. Raises trio.BrokenResourceError if the reader is closed, trio.ClosedResourceError if this half is
-        closed, and HostError if ``data`` does not fit the stream's type. If this is cancelled, part of ``data`` may
-        have been read.
+        the call. Raises trio.BrokenResourceError if the reader is closed, and trio.ClosedResourceError if this half is
+        closed. Raises HostError, and writes nothing, if ``data`` does not fit the stream's type. If this is cancelled,
+        part of ``data`` may have been read.
         """
         await self._start()
         if not data:
             await trio.lowlevel.cancel_shielded_checkpoint()
             return
+        self._end.shared.element.check_all(data)
         operation = _Operation()
         self._end.start_write(data, operation.done)
         result = await operation.wait(self._end)
@@ -198,6 +200,7 @@ class FutureReader(_Half[HostFutureReader], Generic[T]):
     """The readable half of a future."""
 
     __slots__ = ("_outcome", "converter")
+    kind = "future"
 
     def __init__(self, future: SharedFuture) -> None:
         super().__init__(HostFutureReader(future))
@@ -250,6 +253,7 @@ class FutureWriter(Generic[T]):
         """
         if self._done:
             raise RuntimeError("the future already has a value or is closed")
+        self._end.shared.element.check(value)
         self._end.start_write(value, _ignore)
         self._done = True
 

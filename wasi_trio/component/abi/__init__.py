@@ -6,6 +6,7 @@ that imports two hundred functions pays only for those it calls.
 
 from __future__ import annotations
 
+from wasi_trio.component.abi._fit import Fit, fit, fit_arguments
 from wasi_trio.component.abi._layout import (
     MAX_BYTE_LENGTH,
     MAX_FLAT_ASYNC_PARAMS,
@@ -36,6 +37,7 @@ __all__ = [
     "MAX_FLAT_PARAMS",
     "MAX_FLAT_RESULTS",
     "CoreType",
+    "Fit",
     "Flats",
     "Lift",
     "LoadList",
@@ -45,6 +47,8 @@ __all__ = [
     "StoreList",
     "alignment",
     "core_signature",
+    "fit",
+    "fit_arguments",
     "flat_count",
     "flatten",
     "lift_values",

@@ -240,6 +240,17 @@ def missing_field(type_: Record, value: object, error: AttributeError) -> HostEr
     return mismatch(type_, value, str(error))
 
 
+def check_error_context(value: Any) -> None:
+    if not hasattr(value, "debug_message"):
+        raise HostError(f"an error-context cannot be made from a Python {type(value).__name__}")
+
+
+def check_end(value: Any, kind: str) -> None:
+    """Check the value of a ``stream`` or ``future``, as far as that is possible without taking it."""
+    if not hasattr(value, "into_shared") or getattr(value, "kind", kind) != kind:
+        raise HostError(f"a {kind} cannot be made from a Python {type(value).__name__}")
+
+
 def guest_rep(value: Any, type_: Own | Borrow) -> Any:
     """Return the representation of a resource that a guest implements, for a borrow."""
     if not isinstance(value, GuestResource):

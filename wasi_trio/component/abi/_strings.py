@@ -122,7 +122,7 @@ def require(memory: Memory, end: int, message: str) -> None:
 
 
 def store_utf8(cx: Context, value: Any) -> tuple[int, int]:
-    data = _encode(value, "utf-8")
+    data = encode(value, "utf-8")
     length = len(data)
     pointer = cx.allocate(1, length)
     cx.memory.view[pointer : pointer + length] = data
@@ -130,7 +130,7 @@ def store_utf8(cx: Context, value: Any) -> tuple[int, int]:
 
 
 def store_utf16(cx: Context, value: Any) -> tuple[int, int]:
-    data = _encode(value, "utf-16-le")
+    data = encode(value, "utf-16-le")
     length = len(data)
     pointer = cx.allocate(2, length)
     cx.memory.view[pointer : pointer + length] = data
@@ -139,14 +139,15 @@ def store_utf16(cx: Context, value: Any) -> tuple[int, int]:
 
 def store_latin1_utf16(cx: Context, value: Any) -> tuple[int, int]:
     latin1 = isinstance(value, str) and (value.isascii() or max(value) < "\u0100")
-    data = _encode(value, "latin-1" if latin1 else "utf-16-le")
+    data = encode(value, "latin-1" if latin1 else "utf-16-le")
     length = len(data)
     pointer = cx.allocate(2, length)
     cx.memory.view[pointer : pointer + length] = data
     return pointer, length if latin1 else length >> 1 | UTF16_TAG
 
 
-def _encode(value: Any, codec: str) -> bytes:
+def encode(value: Any, codec: str) -> bytes:
+    """Return the bytes of a ``string``'s value."""
     if not isinstance(value, str):
         raise mismatch(STRING, value)
     try:

@@ -11,7 +11,7 @@ from wasi_trio.component._errors import HostError, Trap
 from wasi_trio.component._handles import HandleTable
 from wasi_trio.component._sorts import StringEncoding
 from wasi_trio.component._types import U8, List, ValType
-from wasi_trio.component.abi import alignment, size, store_list
+from wasi_trio.component.abi import alignment, fit, size, store_list
 from wasi_trio.component.abi._checks import as_buffer, as_integer, as_items
 from wasi_trio.component.abi._layout import number_code
 from wasi_trio.component.concurrency._weights import varies
@@ -42,6 +42,16 @@ class Element:
         self.varies = varies(type_)
         #: True for numbers and for elements without a type, which may be copied within one instance.
         self.plain = type_ is None or self.code is not None
+
+    def check(self, value: Any) -> None:
+        """Raise HostError for a future's value that does not fit."""
+        if self.type is not None and not self.plain:
+            fit(self.type)(value)
+
+    def check_all(self, values: Any) -> None:
+        """Raise HostError for a stream's elements that do not fit. ``pack`` checks numbers."""
+        if self.list is not None and not self.plain:
+            fit(self.list)(values)
 
     def pack(self, values: Any) -> tuple[Any, int]:
         """Return the host's values in a form ready to be copied, and their number. Raises HostError.

@@ -12,6 +12,7 @@ class LiftedFunction:
 
     __slots__ = (
         "callback",
+        "check",
         "core",
         "is_async",
         "lift",
@@ -42,5 +43,7 @@ class LiftedFunction:
         self.stackful = options.is_async and options.callback is None
         self.params, self.results = abi.core_signature(type_, "lift", options.is_async, options.callback is not None)
         params = tuple(type_ for _, type_ in type_.params)
+        #: Checks a host's arguments before they are lowered, unless None.
+        self.check = abi.fit_arguments(params, lifted.part)
         self.lower = abi.lower_values(params, options.encoding, abi.MAX_FLAT_PARAMS, instance_index=lifted.part)
         self.lift = abi.lift_values(result, options.encoding, abi.MAX_FLAT_RESULTS) if result else None

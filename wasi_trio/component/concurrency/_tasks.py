@@ -237,6 +237,8 @@ def _lower_arguments(task: Task) -> list[int] | None:
     arguments = task.start()
     context.scope = task
     try:
+        if task.on_refuse is not None and function.check is not None:
+            function.check(arguments)
         return function.lower(context, arguments)
     except Exception as error:  # the call gets it, unless the guest is at fault
         task.refuse(error)
