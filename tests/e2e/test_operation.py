@@ -58,6 +58,53 @@ async def test_a_hang_up_ends_no_worker(tmp_path: Path) -> None:
         assert server.stderr.count(RELOADED) == 1
 
 
+#: runs ``python -m MODULE``, which gets a signal from its own standard error right after its first line
+SIGNALLED = """
+import os, runpy, sys
+number, sys.argv = int(sys.argv[1]), sys.argv[4:]
+class Stderr:
+    said = False
+    def write(self, text):
+        sys.__stderr__.write(text)
+        if not self.said and "\\n" in text:
+            sys.__stderr__.flush()
+            self.said = True
+            os.kill(os.getpid(), number)
+    def __getattr__(self, name):
+        return getattr(sys.__stderr__, name)
+sys.stderr = Stderr()
+runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+"""
+
+
+def signalled(number: signal.Signals) -> list[str]:
+    return [sys.executable, "-c", SIGNALLED, str(int(number))]
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_a_hang_up_right_after_the_first_line_reloads(tmp_path: Path, workers: str) -> None:
+    component = on_disk(tmp_path, "hello")
+    before = signalled(signal.SIGHUP)
+    async with command(tmp_path, component, "--workers", workers, before=before) as server:
+        await until(lambda: RELOADED in server.stderr or "SIGHUP" in server.stderr)
+        assert (await server.ask()).status == 200
+        server.signal(signal.SIGTERM)
+        assert await server.ended() == 0
+        assert server.stderr.count(RELOADED) == 1
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_right_after_the_first_line_ends_the_server_well(
+    tmp_path: Path, workers: str, number: signal.Signals
+) -> None:
+    component = on_disk(tmp_path, "hello")
+    async with command(tmp_path, component, "--workers", workers, before=signalled(number)) as server:
+        assert await server.ended() == 0
+        assert "Shutting down" in server.stderr
+        assert "Traceback" not in server.stderr
+
+
 def _children(pid: int) -> list[str]:
     listed = subprocess.run(["ps", "-A", "-o", "ppid=,pid="], capture_output=True, text=True, check=True).stdout
     return sorted(line.split()[1] for line in listed.splitlines() if line.split()[0] == str(pid))

@@ -69,9 +69,12 @@ def run_server(given: Mapping[str, Any], config_file: str | None = None) -> None
             shutdown_socket = None if shutdown is None else stack.enter_context(open_listener(shutdown, sockets))
             admin = settings["admin-addr"]
             admin_socket = None if admin is None else stack.enter_context(open_listener(admin, sockets))
-            _announce(listeners, shutdown_socket, admin_socket)
-            log_pins(versions)
-            warn_unwatched(config.settings)
+
+            def announce() -> None:
+                _announce(listeners, shutdown_socket, admin_socket)
+                log_pins(versions)
+                warn_unwatched(settings)
+
             if supervised:
                 from wasi_trio.serve.process._supervisor import Supervisor
 
@@ -79,7 +82,7 @@ def run_server(given: Mapping[str, Any], config_file: str | None = None) -> None
                 del loaded, loader
                 engine.close()
                 supervisor = Supervisor(config, versions, protocols.workers, listeners, admin_socket, reloading)
-                trio.run(_main, supervisor.run, shutdown_socket, manager, reloading)
+                trio.run(_main, announce, supervisor.run, shutdown_socket, manager, reloading)
             else:
                 metrics = None if admin_socket is None and not telemetry.metrics else new_metrics()
                 with exported(telemetry, metrics) as tracer:
@@ -96,19 +99,26 @@ def run_server(given: Mapping[str, Any], config_file: str | None = None) -> None
                     )
                     instruments = service.instruments
                     with administered(service, admin_socket):
-                        trio.run(_main, service.run, shutdown_socket, manager, reloading, instruments=instruments)
+                        trio.run(
+                            _main, announce, service.run, shutdown_socket, manager, reloading, instruments=instruments
+                        )
     except (SettingError, LoadError, ListenError) as error:
         raise CommandError(str(error)) from None
 
 
 async def _main(
+    announce: Callable[[], None],
     serve: Callable[[trio.Event, Callable[[], object]], Awaitable[None]],
     shutdown_socket: socket.socket | None,
     manager: ServiceManager,
     reloading: Reloading,
 ) -> None:
-    """Run the server until a signal, or a connection to the shutdown address, sets its event."""
+    """Run the server until a signal, or a connection to the shutdown address, sets its event.
+
+    ``announce`` prints the server's addresses. A program that has read them may send signals at once.
+    """
     async with shutdown_on_signals(reloading.request_all) as stop, trio.open_nursery() as nursery:
+        announce()
         nursery.start_soon(manager.run, stop)
         if shutdown_socket is not None:
             nursery.start_soon(shutdown_on_connection, shutdown_socket, stop)
