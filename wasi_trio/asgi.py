@@ -29,7 +29,7 @@ from wasi_trio.serve._responder import OwnAnswers
 from wasi_trio.serve.asgi._application import Application, Receive, Scope, Send, pass_lifespan
 from wasi_trio.serve.asgi._environment import config_path, is_hypercorn, settings_under_asgi
 from wasi_trio.serve.asgi._hypercorn_worker import finishing
-from wasi_trio.serve.pool._admission import Places
+from wasi_trio.serve.pool._admission import SharedLimit
 from wasi_trio.serve.pool._options import HandlerOptions
 from wasi_trio.serve.routing._pools import Common, Pools
 from wasi_trio.serve.routing._versions import LoadedRoute, Loader, log_pins, read_versions
@@ -157,12 +157,14 @@ class App:
         versions = read_versions(settings)
         log_pins(versions)
         loaded = [loader.load(version, settings, self._imports) for version in versions]
-        places = Places(settings["max-concurrent-requests"])
+        shared_limit = SharedLimit(settings["max-concurrent-requests"])
 
         def adapt(route: LoadedRoute) -> HandlerOptions:
             wasi = replace(route.options.wasi, state=state)
             given = plan.options
-            return replace(route.options, places=places, wasi=wasi, metrics=given.metrics, tracer=given.tracer)
+            return replace(
+                route.options, shared_limit=shared_limit, wasi=wasi, metrics=given.metrics, tracer=given.tracer
+            )
 
         async with opened(settings.state, engine.budget) as state, trio.open_nursery() as nursery:
             pools = Pools(nursery, Common(adapt, OwnAnswers(adds_date=False)))

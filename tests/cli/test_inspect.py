@@ -14,7 +14,7 @@ import wasmtime
 from tests.cli.terminal import COMMAND, at_a_terminal, ran
 from tests.guests import wat
 from tests.guests.build import build
-from wasi_trio.cli._inspection import ImportReport, Inspection, Way, inspect_component
+from wasi_trio.cli._inspection import ImportReport, Inspection, TargetWorld, inspect_component
 from wasi_trio.cli._report import as_lines
 from wasi_trio.component import wit
 from wasi_trio.component._errors import ComponentError
@@ -57,7 +57,7 @@ def statuses(inspection: Inspection) -> dict[str, str]:
 )
 def test_commands_for_a_component(guest: Any, name: str, command: str, world: str) -> None:
     inspection = inspect_component(guest(name))
-    assert inspection.ways == (Way(command, world),)
+    assert inspection.targets == (TargetWorld(command, world),)
     assert inspection.problems == ()
 
 
@@ -65,7 +65,7 @@ def test_commands_for_a_component(guest: Any, name: str, command: str, world: st
 def test_a_component_from_a_toolchain(name: str) -> None:
     path = build(name)
     inspection = inspect_component(str(path))
-    assert [way.command for way in inspection.ways] == ["run" if name == "python_command" else "serve"]
+    assert [target.command for target in inspection.targets] == ["run" if name == "python_command" else "serve"]
     assert set(statuses(inspection).values()) == {"met"}
     assert inspection.sizes.size == path.stat().st_size
     assert "libc.so" in [module.name for module in inspection.sizes.modules]
@@ -124,7 +124,7 @@ def test_imports_with_every_status(tmp_path: Path) -> None:
         ImportReport("wasi:cli/exit@0.2.0", ("exit",), "met"),
         ImportReport("log", ("log",), "missing", ("log",)),
     )
-    assert inspection.ways == ()
+    assert inspection.targets == ()
 
 
 def test_an_import_that_no_host_can_provide(tmp_path: Path) -> None:
@@ -149,12 +149,12 @@ RUN = """(component
 
 def test_a_command_of_an_unknown_version(tmp_path: Path) -> None:
     inspection = inspected(tmp_path, RUN % ("(result)", "run", "0.4.0"))
-    assert (inspection.ways, inspection.problems) == ((), ())
+    assert (inspection.targets, inspection.problems) == ((), ())
 
 
 def test_exports_with_a_wrong_type(tmp_path: Path) -> None:
     inspection = inspected(tmp_path, RUN % ("u32", "run", "0.2.3"))
-    assert inspection.ways == ()
+    assert inspection.targets == ()
     assert inspection.problems == (
         "wasi:cli/run@0.2.3 run is exported with another type than WASI's: result: component has u32, host has result",
     )

@@ -428,7 +428,7 @@ def test_valid_modules_make_a_valid_module(at: int, value: int) -> None:
     except (MalformedComponent, wasmtime.WasmtimeError):
         return
     found = merging.groups(before)
-    merged = plan(definitions, merging.places(found))
+    merged = plan(definitions, merging.locations(found))
     if found and merging.merge(merged, found):
         for code in merged.modules:
             wasmtime.Module.validate(EVERYTHING, bytes(code))
@@ -442,7 +442,7 @@ def test_guests_of_toolchains_are_one_module(name: str) -> None:
     definitions = decode(build.build(name).read_bytes())
     before = plan(definitions)
     found = merging.groups(before)
-    merged = plan(definitions, merging.places(found))
+    merged = plan(definitions, merging.locations(found))
     assert merging.merge(merged, found)
     assert len(before.steps) > 5
     assert len(merged.steps) == 1

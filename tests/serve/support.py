@@ -58,7 +58,7 @@ class Answering:
         self._answer = answer
         self._service = HandlerService(cast(ProxyHandler, self), **{"adds_date": False, **options})
 
-    def submit(self, request: Request, carrier: HttpStream | None = None) -> Exchange:
+    def submit(self, request: Request, stream: HttpStream | None = None) -> Exchange:
         exchange = Exchange(request)
         # As when an instance has begun the request.
         exchange.advance(Event.PLACE)

@@ -50,7 +50,7 @@ def test_every_handler_option_can_be_set() -> None:
     settable = {setting.field.partition(".")[0] for setting in SETTINGS if setting.field}
     # Some fields take objects of a program or follow from others. memory_timeout has had no use as an option yet.
     assert settable | {"metrics", "tracer", "listeners", "memory_timeout", "instance_prefix", "observed"} | {
-        "places",
+        "shared_limit",
         "route",
         "generation",
     } == {field.name for field in dataclasses.fields(HandlerOptions)}

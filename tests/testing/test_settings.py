@@ -27,7 +27,7 @@ def test_every_option_of_the_handler_is_one_here() -> None:
     assert {field.name for field in dataclasses.fields(HandlerOptions)} == own | {
         "wasi",
         "tracer",
-        "places",
+        "shared_limit",
         "route",
         "generation",
     }

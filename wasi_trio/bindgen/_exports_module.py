@@ -5,7 +5,7 @@ from __future__ import annotations
 from wasi_trio.bindgen import _layout as layout
 from wasi_trio.bindgen._module import Module, has_statics
 from wasi_trio.bindgen._names import Names
-from wasi_trio.bindgen._types import Way
+from wasi_trio.bindgen._types import Direction
 from wasi_trio.component._names import FunctionKind, parse_function_name
 from wasi_trio.component.wit import _tree as tree
 
@@ -81,8 +81,8 @@ class ExportsModule(Module):
         return [f"class {names.interface}(InterfaceClient):", *layout.indented(layout.spaced(blocks, 1))]
 
     def _method(self, name: str, function: tree.FunctionNode, hidden: set[str], first: list[str]) -> list[str]:
-        given, parameters = self.parameters(function, Way.FROM_PYTHON, hidden)
-        result = self.placed(self.result(function, Way.TO_PYTHON), hidden)
+        given, parameters = self.parameters(function, Direction.FROM_PYTHON, hidden)
+        result = self.placed(self.result(function, Direction.TO_PYTHON), hidden)
         call = [layout.string(binary_name(function)), *first, *given]
         head = "await self._do(" if result == "None" else "return await self._call("
         body = layout.docstring(function.name.docs) if function.name.docs else []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from wasi_trio.bindgen import _layout as layout
 from wasi_trio.bindgen._module import Module, has_methods, has_statics
-from wasi_trio.bindgen._types import Way
+from wasi_trio.bindgen._types import Direction
 from wasi_trio.component._names import FunctionKind
 from wasi_trio.component._values import pascal_case, snake_case
 from wasi_trio.component.wit import _tree as tree
@@ -73,14 +73,14 @@ class ImportsModule(Module):
         return [f"class {name}(Protocol):", *layout.indented(layout.spaced(blocks, 1))]
 
     def _method(self, function: tree.FunctionNode, hidden: set[str]) -> list[str]:
-        _, parameters = self.parameters(function, Way.TO_PYTHON, hidden)
+        _, parameters = self.parameters(function, Direction.TO_PYTHON, hidden)
         constructor = function.kind is FunctionKind.CONSTRUCTOR
         if constructor:
             # A call of the class returns the object, even if the constructor in WIT can fail.
             assert function.resource is not None
-            result = self.annotation(tree.NamedType(function.resource, 0), Way.FROM_PYTHON, hidden)
+            result = self.annotation(tree.NamedType(function.resource, 0), Direction.FROM_PYTHON, hidden)
         else:
-            result = self.placed(f"Returns[{self.result(function, Way.FROM_PYTHON)}]", hidden)
+            result = self.placed(f"Returns[{self.result(function, Direction.FROM_PYTHON)}]", hidden)
         name = "__call__" if constructor else snake_case(function.name.text)
         body = [*layout.docstring(function.name.docs), "..."] if function.name.docs else ["..."]
         given = ["self", *parameters, "/"]

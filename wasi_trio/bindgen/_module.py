@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from wasi_trio.bindgen import _layout as layout
 from wasi_trio.bindgen._members import RESERVED, MemberNames
 from wasi_trio.bindgen._names import Names, constant_case, parameter_names
-from wasi_trio.bindgen._types import BUILTINS, ORIGINS, RENAMED, Annotations, Way, names_in, rename_hidden
+from wasi_trio.bindgen._types import BUILTINS, ORIGINS, RENAMED, Annotations, Direction, names_in, rename_hidden
 from wasi_trio.bindgen._world import Member, Side
 from wasi_trio.component._names import FunctionKind
 from wasi_trio.component._values import snake_case
@@ -46,11 +46,11 @@ class Module:
     def name_of(self, member: Member, name: str) -> str:
         return self._from(member, self.all_names[member].types[name])
 
-    def resource_of(self, member: Member, name: str, way: Way) -> str:
+    def resource_of(self, member: Member, name: str, direction: Direction) -> str:
         names = self.all_names[member]
         if member.side is Side.EXPORTS:
             return self._from(member, names.resources[name])
-        if way is Way.FROM_PYTHON and has_methods(member, name):
+        if direction is Direction.FROM_PYTHON and has_methods(member, name):
             return self._from(member, names.resources[name])
         return self._from(member, names.any[name])
 
@@ -67,8 +67,8 @@ class Module:
             self._borrowed[key] = self._locals.new(here)
         return self._borrowed[key]
 
-    def annotation(self, node: tree.TypeNode | None, way: Way, hidden: set[str] | None = None) -> str:
-        return self.placed(self.annotations.of(node, way), hidden)
+    def annotation(self, node: tree.TypeNode | None, direction: Direction, hidden: set[str] | None = None) -> str:
+        return self.placed(self.annotations.of(node, direction), hidden)
 
     def placed(self, annotation: str, hidden: set[str] | None = None) -> str:
         """Return an annotation for a scope in which ``hidden`` names have other meanings, and import its names."""
@@ -150,7 +150,7 @@ class Module:
         if isinstance(node, tree.NamedType) and self.member.resource(node.name):
             return []
         self.want("TypeAlias")
-        annotation = self.annotation(node, Way.STORED)
+        annotation = self.annotation(node, Direction.STORED)
         comment = layout.comments(name.docs)
         return [[*comment, *layout.assignment(f"{class_}: TypeAlias = ", annotation.split(" | "))]]
 
@@ -169,7 +169,7 @@ class Module:
             attribute = snake_case(field.text)
             # Every tuple has methods of these names.
             ignored = "  # type: ignore[assignment]" if attribute in ("count", "index") else ""
-            line = f"{attribute}: {self.annotation(node, Way.STORED, fields)}"
+            line = f"{attribute}: {self.annotation(node, Direction.STORED, fields)}"
             skip = "  # fmt: skip" if len(line) + len(layout.INDENT) > layout.WIDTH else ""
             body.append(line + (ignored or skip))
         return [f"class {class_}(NamedTuple):", *layout.indented(body)]
@@ -180,7 +180,7 @@ class Module:
         blocks = []
         cases = self.names.cases[name.text]
         for (case, payload), case_class in zip(members, cases, strict=True):
-            base = "PlainCase" if payload is None else f"Case[{self.annotation(payload, Way.STORED)}]"
+            base = "PlainCase" if payload is None else f"Case[{self.annotation(payload, Direction.STORED)}]"
             self.want("PlainCase" if payload is None else "Case")
             body = layout.docstring(case.docs or f"The case ``{case.text}`` of ``{name.text}``.")
             blocks.append(
@@ -213,18 +213,22 @@ class Module:
             if function.resource == resource and function.kind in (kinds or (FunctionKind.FREE,))
         ]
 
-    def parameters(self, function: tree.FunctionNode, way: Way, hidden: set[str]) -> tuple[list[str], list[str]]:
+    def parameters(
+        self, function: tree.FunctionNode, direction: Direction, hidden: set[str]
+    ) -> tuple[list[str], list[str]]:
         """Return the names of a function's parameters, and their declarations."""
         names = parameter_names([name.text for name, _ in function.params])
         nodes = [node for _, node in function.params]
-        return names, [f"{name}: {self.annotation(node, way, hidden)}" for name, node in zip(names, nodes, strict=True)]
+        return names, [
+            f"{name}: {self.annotation(node, direction, hidden)}" for name, node in zip(names, nodes, strict=True)
+        ]
 
-    def result(self, function: tree.FunctionNode, way: Way) -> str:
+    def result(self, function: tree.FunctionNode, direction: Direction) -> str:
         """Return the result type of a function. A constructor that cannot fail returns its resource."""
         if function.kind is FunctionKind.CONSTRUCTOR and function.result is None:
             assert function.resource is not None
-            return self.annotations.of(tree.NamedType(function.resource, 0), way)
-        return self.annotations.of(function.result, way)
+            return self.annotations.of(tree.NamedType(function.resource, 0), direction)
+        return self.annotations.of(function.result, direction)
 
     def pipes(self) -> list[list[str]]:
         """Return functions that create the streams and futures that Python passes to a component."""
@@ -246,7 +250,7 @@ class Module:
                 of = self.annotations.chunk(element)
                 result = f"tuple[StreamWriter[{of}], StreamReader[{of}]]"
             else:
-                of = self.annotations.of(element, Way.STORED)
+                of = self.annotations.of(element, Direction.STORED)
                 result = f"tuple[FutureWriter[{of}], FutureReader[{of}]]"
             body = [
                 *layout.docstring(f"Return the writer and the reader of a new ``{spelled}``; pass on the reader."),

@@ -10,7 +10,7 @@ from wasi_trio.bindgen._world import Member
 from wasi_trio.component.wit import _tree as tree
 
 
-class Way(Enum):
+class Direction(Enum):
     """The direction of a value. Python may pass more types to a guest than it receives."""
 
     TO_PYTHON = auto()
@@ -86,42 +86,42 @@ class Annotations:
         self,
         member: Member,
         name_of: Callable[[Member, str], str],
-        resource_of: Callable[[Member, str, Way], str],
+        resource_of: Callable[[Member, str, Direction], str],
     ) -> None:
         self._member = member
         self._name_of = name_of
         self._resource_of = resource_of
-        self._aliases: dict[tuple[Member, str, Way], str] = {}
+        self._aliases: dict[tuple[Member, str, Direction], str] = {}
 
-    def of(self, node: tree.TypeNode | None, way: Way) -> str:
-        return "None" if node is None else self._of(self._member, node, way)
+    def of(self, node: tree.TypeNode | None, direction: Direction) -> str:
+        return "None" if node is None else self._of(self._member, node, direction)
 
-    def _of(self, member: Member, node: tree.TypeNode, way: Way) -> str:
+    def _of(self, member: Member, node: tree.TypeNode, direction: Direction) -> str:
         match node:
             case tree.NamedType(name):
-                return self._named(member, name, way)
+                return self._named(member, name, direction)
             case tree.TypeForm("own" | "borrow", (tree.NamedType(name),)):
-                return self._named(member, name, way)
+                return self._named(member, name, direction)
             case tree.TypeForm(form) if form in _PRIMITIVES:
                 return _PRIMITIVES[form]
             case tree.TypeForm("list", (element,)) if element is not None:
-                return self._list(member, element, way)
+                return self._list(member, element, direction)
             case tree.TypeForm("option", (inner,)) if inner is not None:
                 if self._is_option(member, inner):
                     return "Some | None"
-                return f"{self._of(member, inner, way)} | None"
+                return f"{self._of(member, inner, direction)} | None"
             case tree.TypeForm("result", (ok, err)):
-                good, bad = (self._optional(member, part, way) for part in (ok, err))
+                good, bad = (self._optional(member, part, direction) for part in (ok, err))
                 return f"Ok[{good}] | Err[{bad}]"
             case tree.TypeForm("tuple", items):
-                return f"tuple[{', '.join(self._optional(member, item, way) for item in items)}]"
+                return f"tuple[{', '.join(self._optional(member, item, direction) for item in items)}]"
             case tree.TypeForm("map", (key, value)) if key is not None and value is not None:
-                form = "Mapping" if way is Way.FROM_PYTHON else "dict"
-                return f"{form}[{self._of(member, key, way)}, {self._of(member, value, way)}]"
+                form = "Mapping" if direction is Direction.FROM_PYTHON else "dict"
+                return f"{form}[{self._of(member, key, direction)}, {self._of(member, value, direction)}]"
             case tree.TypeForm("stream", (element,)):
                 return f"StreamReader[{self.chunk(element, member)}]"
             case tree.TypeForm("future", (element,)):
-                return f"FutureReader[{self._optional(member, element, Way.STORED)}]"
+                return f"FutureReader[{self._optional(member, element, Direction.STORED)}]"
         raise AssertionError(f"{node.form} has no name")
 
     def chunk(self, element: tree.TypeNode | None, member: Member | None = None) -> str:
@@ -130,40 +130,44 @@ class Annotations:
             return "int"
         if _is_u8(element):
             return "bytes"
-        return f"list[{self._of(member or self._member, element, Way.STORED)}]"
+        return f"list[{self._of(member or self._member, element, Direction.STORED)}]"
 
-    def _optional(self, member: Member, node: tree.TypeNode | None, way: Way) -> str:
-        return "None" if node is None else self._of(member, node, way)
+    def _optional(self, member: Member, node: tree.TypeNode | None, direction: Direction) -> str:
+        return "None" if node is None else self._of(member, node, direction)
 
-    def _list(self, member: Member, element: tree.TypeNode, way: Way) -> str:
+    def _list(self, member: Member, element: tree.TypeNode, direction: Direction) -> str:
         if self._is_byte(member, element):
-            return "bytes | bytearray | memoryview" if way is Way.FROM_PYTHON else "bytes"
-        form = "Sequence" if way is Way.FROM_PYTHON else "list"
-        return f"{form}[{self._of(member, element, way)}]"
+            return "bytes | bytearray | memoryview" if direction is Direction.FROM_PYTHON else "bytes"
+        form = "Sequence" if direction is Direction.FROM_PYTHON else "list"
+        return f"{form}[{self._of(member, element, direction)}]"
 
-    def _named(self, member: Member, name: str, way: Way) -> str:
+    def _named(self, member: Member, name: str, direction: Direction) -> str:
         resource = member.resource(name)
         if resource is not None:
-            return self._resource_of(*resource, way)
+            return self._resource_of(*resource, direction)
         source, there, node = member.definition(name)
         if isinstance(node, tree.TypeBody):
             name = self._name_of(source, there)
             if node.form == "flags":
-                return f"{'AbstractSet' if way is Way.FROM_PYTHON else 'frozenset'}[{name}]"
+                return f"{'AbstractSet' if direction is Direction.FROM_PYTHON else 'frozenset'}[{name}]"
             return name
         assert node is not None, "a resource was found before"
-        key = (source, there, way)
+        key = (source, there, direction)
         known = self._aliases.get(key)
         if known is None:
-            known = self._aliases[key] = self._alias(source, there, node, way)
+            known = self._aliases[key] = self._alias(source, there, node, direction)
         return known
 
-    def _alias(self, source: Member, name: str, node: tree.TypeNode, way: Way) -> str:
+    def _alias(self, source: Member, name: str, node: tree.TypeNode, direction: Direction) -> str:
         """Return the name of an alias, or its expansion if Python may pass more types than the name allows."""
-        spelled = self._of(source, node, way)
+        spelled = self._of(source, node, direction)
         if isinstance(node, tree.NamedType):
             return spelled
-        if len(spelled) > _MAX_EXPANSION or way is Way.STORED or spelled == self._of(source, node, Way.STORED):
+        if (
+            len(spelled) > _MAX_EXPANSION
+            or direction is Direction.STORED
+            or spelled == self._of(source, node, Direction.STORED)
+        ):
             return self._name_of(source, name)
         return spelled
 

@@ -39,8 +39,8 @@ MISMATCHED = "mismatched"
 UNKNOWN = "unknown"
 
 
-class Way(NamedTuple):
-    """A command that accepts the component, and the world that it has for it."""
+class TargetWorld(NamedTuple):
+    """A world that the component targets, and the command that runs such components."""
 
     command: str
     world: str
@@ -61,7 +61,7 @@ class Inspection:
     """The result of an inspection. ``problems`` has a line for each problem besides the imports."""
 
     path: str
-    ways: tuple[Way, ...]
+    targets: tuple[TargetWorld, ...]
     imports: tuple[ImportReport, ...]
     exports: tuple[str, ...]
     sizes: Sizes
@@ -92,7 +92,7 @@ def _inspect(path: str, component: d.Component, sizes: Sizes) -> Inspection:
     own = [package for package in described.packages if package.name is None or _is_own(package.name.text)]
     imports = [item for item in component.definitions if isinstance(item, d.Import)]
     exports = tuple(item.name for item in component.definitions if isinstance(item, d.Export))
-    ways: list[Way] = []
+    targets: list[TargetWorld] = []
     problems: list[str] = []
     try:
         planned = plan(component)
@@ -104,14 +104,14 @@ def _inspect(path: str, component: d.Component, sizes: Sizes) -> Inspection:
         ]
     else:
         reports = list(_reports(imports, planned))
-        for found in _ways(planned):
-            if isinstance(found, Way):
-                ways.append(found)
+        for found in _targets(planned):
+            if isinstance(found, TargetWorld):
+                targets.append(found)
             else:
                 problems.append(found)
     return Inspection(
         path,
-        tuple(ways),
+        tuple(targets),
         tuple(reports),
         exports,
         sizes,
@@ -188,7 +188,7 @@ _COMMANDS = (
 )
 
 
-def _ways(planned: Plan) -> Iterator[Way | str]:
+def _targets(planned: Plan) -> Iterator[TargetWorld | str]:
     """Yield the commands for a component, or the reason against one that it seems to be made for."""
     resources = {resource: (interface, resource.name) for interface, resource in planned.resources}
     in_front = any(parse_import_name(planned.interface_of(name))[0] == HANDLER for name in planned.imports)
@@ -203,6 +203,6 @@ def _ways(planned: Plan) -> Iterator[Way | str]:
             elif difference := host_wit().check(name, function, lifted.type, resources):
                 yield f"{name} {function} is exported with another type than WASI's: {difference}"
             elif in_front and exported == HANDLER:
-                yield Way(command, f"wasi:http/middleware@{version}")
+                yield TargetWorld(command, f"wasi:http/middleware@{version}")
             else:
-                yield Way(command, f"{world}@{version}")
+                yield TargetWorld(command, f"{world}@{version}")

@@ -37,8 +37,8 @@ def _facts(inspection: Inspection) -> Iterator[tuple[object, ...]]:
     sizes = inspection.sizes
     yield "file", inspection.path
     yield "size", sizes.size
-    for way in inspection.ways:
-        yield "world", way.world, way.command
+    for target in inspection.targets:
+        yield "world", target.world, target.command
     for problem in inspection.problems:
         yield "problem", problem
     for report in inspection.imports:
@@ -57,7 +57,7 @@ def as_json(inspection: Inspection) -> str:
     found: dict[str, Any] = {
         "file": inspection.path,
         "size": sizes.size,
-        "worlds": [{"world": way.world, "command": way.command} for way in inspection.ways],
+        "worlds": [{"world": target.world, "command": target.command} for target in inspection.targets],
         "problems": inspection.problems,
         "imports": [
             {"name": report.name, "status": report.status, "functions": report.functions, "details": report.details}
@@ -102,9 +102,9 @@ def _parts(inspection: Inspection) -> Iterator[RenderableType]:
     sizes = inspection.sizes
     path = shown(inspection.path)
     yield Text.assemble((path, "bold"), f", {decimal(sizes.size)}")
-    for way in inspection.ways:
-        yield Text.assemble("A component for the command ", (way.command, "bold"), f": {shown(way.world)}")
-    if not inspection.ways:
+    for target in inspection.targets:
+        yield Text.assemble("A component for the command ", (target.command, "bold"), f": {shown(target.world)}")
+    if not inspection.targets:
         yield Text("Neither serve nor run accepts it: it exports neither a wasi:http handler nor wasi:cli/run")
     for problem in inspection.problems:
         yield Text(shown(problem), style="red")

@@ -74,8 +74,8 @@ def bind(plan: Plan, imports: Imports, wit: Wit | None = None) -> Binding:
     If ``wit`` contains an interface, the component must declare its functions with the same types.
     """
     binding = Binding(plan, imports)
-    places = {resource: (interface, resource.name) for interface, resource in plan.resources}
-    resources = {resource: (plan.interface_of(interface), name) for resource, (interface, name) in places.items()}
+    names = {resource: (interface, resource.name) for interface, resource in plan.resources}
+    resources = {resource: (plan.interface_of(interface), name) for resource, (interface, name) in names.items()}
     check = None if wit is None else wit.checker(resources)
     for func in plan.host_funcs:
         interface = plan.interface_of(func.interface)
@@ -87,7 +87,7 @@ def bind(plan: Plan, imports: Imports, wit: Wit | None = None) -> Binding:
         assert provider is not None
         typed = provider.typed
         if typed is not None:
-            difference = typed.difference(func.name, func.type, places)
+            difference = typed.difference(func.name, func.type, names)
         else:
             difference = None if check is None else check(interface, func.name, func.type)
         difference = difference or arity_difference(provider.implementation, func.name, func.type)

@@ -13,7 +13,7 @@ from wasi_trio.component._types import FuncType, ResourceType, ValType, Variant
 from wasi_trio.component.wit import Interface, Wit, parse
 
 #: The name of the interface and of the type for each of a component's resources.
-Places = Mapping[ResourceType, tuple[str, str]]
+ResourceNames = Mapping[ResourceType, tuple[str, str]]
 
 
 class WitText:
@@ -70,14 +70,14 @@ class TypedInterface:
         assert not isinstance(found, ResourceType), f"{name} is a resource"
         return found
 
-    def difference(self, function: str, declared: FuncType, places: Places) -> str | None:
+    def difference(self, function: str, declared: FuncType, names: ResourceNames) -> str | None:
         """Return one line on how a component's function differs from the one in WIT, or None."""
         ours = self.interface.functions.get(function)
         if ours is None:
             return "the WIT of the bindings has no such function"
 
         def same(theirs: ResourceType, our: ResourceType) -> bool:
-            name, resource = places.get(theirs, ("", ""))
+            name, resource = names.get(theirs, ("", ""))
             return any(other.interface.types.get(resource) is our for other in self._all() if other._is(name))
 
         return mismatch(declared, ours, same)

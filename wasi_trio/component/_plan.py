@@ -212,15 +212,15 @@ class Plan:
                 return found if isinstance(found, Lifted) else None
         return None
 
-    def resource_places(self) -> dict[t.ResourceType, tuple[str, str]]:
+    def resource_names(self) -> dict[t.ResourceType, tuple[str, str]]:
         """Return the import or export that contains each resource type, and the type's name there."""
-        places = {resource: (interface, resource.name) for interface, resource in self.resources}
+        names = {resource: (interface, resource.name) for interface, resource in self.resources}
         for exported, (sort, item) in self.exports.items():
             named = item.exports.items() if sort is Sort.INSTANCE else ()
             for name, (kind, found) in named:
                 if kind is Sort.TYPE and isinstance(found, t.ResourceType):
-                    places.setdefault(found, (exported, name))
-        return places
+                    names.setdefault(found, (exported, name))
+        return names
 
     def encloses(self, outer: int, inner: int) -> bool:
         """Return whether ``outer`` is or contains ``inner``. Such parts cannot call each other ("trap-on-reenter")."""

@@ -55,13 +55,13 @@ class ComponentClosure:
     scope: Scope
 
 
-def plan(component: d.Component, places: Mapping[int, tuple[int, str]] = MappingProxyType({})) -> Plan:
+def plan(component: d.Component, locations: Mapping[int, tuple[int, str]] = MappingProxyType({})) -> Plan:
     """Execute a valid component's definitions. Raises Unsupported for a feature that this host does not run.
 
-    ``places`` maps the slot of each module that will be merged to the slot of the merged module and the prefix of the
-    module's exports there (``component.merging``).
+    ``locations`` maps the slot of each module that will be merged to the slot of the merged module and the prefix of
+    the module's exports there (``component.merging``).
     """
-    planner = _Planner(places)
+    planner = _Planner(locations)
     arguments = _HostArguments(planner)
     planner.plan.exports = planner.instantiate(ComponentClosure(component, Scope(None)), arguments).exports
     return planner.plan
@@ -163,8 +163,8 @@ class _GivenArguments:
 
 
 class _Planner:
-    def __init__(self, places: Mapping[int, tuple[int, str]]) -> None:
-        self.places = places
+    def __init__(self, locations: Mapping[int, tuple[int, str]]) -> None:
+        self.locations = locations
         self.plan = Plan()
         self.module_indices: dict[int, int] = {}
         self.known_options: dict[tuple[Any, ...], Options] = {}
@@ -300,11 +300,11 @@ class _Planner:
             self.plan.modules.append(definition.code)
         slot = self.slots
         self.slots += 1
-        place, prefix = self.places.get(slot, (slot, ""))
+        merged, prefix = self.locations.get(slot, (slot, ""))
         self.count()
         given = {name: scope.get(Sort.CORE_INSTANCE, instance) for name, instance in args}
         self.plan.steps.append(InstantiateModule(slot, part, index, given))
-        return CoreInstance(place, None, prefix)
+        return CoreInstance(merged, None, prefix)
 
 
 def define_type(definition: d.Definition | d.Declaration, scope: Scope) -> None:

@@ -17,7 +17,7 @@ from wasi_trio.component._plan import Plan
 from wasi_trio.component._planning import plan
 from wasi_trio.component._relink import Relinked, relink
 from wasi_trio.component._skeleton import skeleton
-from wasi_trio.component.merging import groups, merge, places
+from wasi_trio.component.merging import groups, locations, merge
 from wasi_trio.runtime._compiler import Compiled, CompiledStep, Compiler, Progress
 from wasi_trio.runtime._wasmtime import CoreModule
 
@@ -55,7 +55,7 @@ def _relinked(
             for group in found:
                 for step in group:
                     compiler.check(made.modules[step.module])
-        merged = plan(definitions, places(found))
+        merged = plan(definitions, locations(found))
         if merge(merged, found):
             relinked = relink(merged)
             if _accepted(compiler, relinked, ready):

@@ -90,13 +90,13 @@ class Functions:
         return found
 
     def _typed_exports(self, interface: TypedInterface) -> Iterator[tuple[str, Export | LiftedFunction]]:
-        places = self._plan.resource_places()
+        names = self._plan.resource_names()
         for name, ours in interface.interface.functions.items():
             path = f"{interface.name} {name}".strip()
             lifted = self._plan.find_typed_export(interface.name, name)
             if lifted is None:
                 raise LinkError(f"the component does not export {path}", missing=(path,))
-            difference = interface.difference(name, lifted.type, places)
+            difference = interface.difference(name, lifted.type, names)
             if difference is not None:
                 line = f"{path}: {difference}"
                 raise LinkError(f"the component exports another function than the bindings have: {line}", (), (line,))

@@ -16,7 +16,7 @@ from wasi_trio.serve.pool._exchange import Exchange
 from wasi_trio.serve.pool._failures import ExchangeFailed
 from wasi_trio.serve.pool._handler import ProxyHandler
 from wasi_trio.serve.pool._options import HandlerOptions
-from wasi_trio.serve.pool._tracing import Carrier
+from wasi_trio.serve.pool._tracing import RequestStream
 from wasi_trio.wasi import p3
 from wasi_trio.wasi._state import opened
 from wasi_trio.wasi.http._errors import HttpError
@@ -29,11 +29,11 @@ HANDLER = "wasi:http/handler"
 Load: TypeAlias = Callable[[Engine, str | None, Imports], LinkedComponent]
 
 
-class Answerer(Protocol):
+class Handler(Protocol):
     """The interface of a request handler, such as ProxyHandler."""
 
-    def submit(self, request: Request, carrier: Carrier | None = None) -> Exchange:
-        """Submit a request without waiting for its response. ``carrier`` is the stream that it came on."""
+    def submit(self, request: Request, stream: RequestStream | None = None) -> Exchange:
+        """Submit a request without waiting for its response. ``stream`` transported it, if given."""
 
 
 class NextHandler:
@@ -45,7 +45,7 @@ class NextHandler:
     """
 
     def __init__(self) -> None:
-        self.handler: Answerer | None = None
+        self.handler: Handler | None = None
 
     def provide(self, imports: Imports) -> None:
         """Add this interface to the imports of a component."""
@@ -100,20 +100,20 @@ class Chain:
 
     @asynccontextmanager
     async def open(
-        self, options: HandlerOptions | None = None, end: Answerer | None = None
+        self, options: HandlerOptions | None = None, end: Handler | None = None
     ) -> AsyncIterator[list[ProxyHandler]]:
         """Run a handler for each component, and return them in the order of the components. They share their state.
 
-        The requests of the first handler count among ``options.places``, if given. The other handlers work for requests
-        that already count. ``end`` answers the last component. On exit the handlers close in order, as a ProxyHandler
-        does: each finishes its requests before the next one closes.
+        The requests of the first handler count in ``options.shared_limit``, if given. The other handlers work for
+        requests that already count. ``end`` answers the last component. On exit the handlers close in order, as a
+        ProxyHandler does: each finishes its requests before the next one closes.
         """
         async with AsyncExitStack() as stack:
             options = options or HandlerOptions()
             state = await stack.enter_async_context(opened(options.wasi.state, self.engine.budget))
             options = replace(options, wasi=replace(options.wasi, state=state))
             handlers: list[ProxyHandler] = []
-            behind = options if options is None or options.places is None else replace(options, places=None)
+            behind = options if options is None or options.shared_limit is None else replace(options, shared_limit=None)
             for number, (linked, answer) in enumerate(self._links, 1):
                 answer.handler = handlers[0] if handlers else end
                 own = options if number == len(self._links) else behind

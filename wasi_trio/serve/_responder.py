@@ -11,7 +11,7 @@ from wsgiref.handlers import format_date_time
 import trio
 
 from wasi_trio._texts import get_logger
-from wasi_trio.serve._middleware import Answerer
+from wasi_trio.serve._middleware import Handler
 from wasi_trio.serve._mounting import below
 from wasi_trio.serve.http._stream import BadResponse, ClientLeft, HttpStream, ResponseContent, ResponseHead
 from wasi_trio.wasi.http._body import Body, BodyAborted, Trailers
@@ -81,7 +81,7 @@ class HandlerService:
 
     def __init__(
         self,
-        handler: Answerer,
+        handler: Handler,
         *,
         headers: Sequence[tuple[bytes, bytes]] = (),
         response_headers: Sequence[tuple[bytes, bytes]] = (),

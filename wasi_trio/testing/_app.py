@@ -24,7 +24,7 @@ from wasi_trio.wasi.http._lengths import may_have_content
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from wasi_trio.serve._middleware import Answerer
+    from wasi_trio.serve._middleware import Handler
 
 
 class RequestParts(TypedDict, total=False):
@@ -86,7 +86,7 @@ class App(Running):
 
     def __init__(self, names: Sequence[str]) -> None:
         super().__init__(names)
-        self._handler: Answerer | None = None
+        self._handler: Handler | None = None
         self._requests: dict[Failable, None] = {}
 
     def _fail(self, error: BaseException) -> None:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import trio
 
 from wasi_trio.serve._config_file import gather, read_config_file
-from wasi_trio.serve.pool._admission import Places
+from wasi_trio.serve.pool._admission import SharedLimit
 from wasi_trio.serve.pool._exchange import Exchange
 from wasi_trio.serve.pool._options import HandlerOptions
 from wasi_trio.serve.pool._states import Event
-from wasi_trio.serve.pool._tracing import Carrier
+from wasi_trio.serve.pool._tracing import RequestStream
 from wasi_trio.serve.routing._pools import Common, NoRoute, Pools
 from wasi_trio.serve.routing._versions import LoadedRoute, Loader, read_versions
 from wasi_trio.testing import _cache as cache
@@ -37,9 +37,9 @@ class _Routed:
     def __init__(self, pools: Pools) -> None:
         self._pools = pools
 
-    def submit(self, request: Request, carrier: Carrier | None = None) -> Exchange:
+    def submit(self, request: Request, stream: RequestStream | None = None) -> Exchange:
         try:
-            return self._pools.submit(request, carrier)
+            return self._pools.submit(request, stream)
         except NoRoute as refused:
             exchange = Exchange(request)
             exchange.advance(Event.PLACE)
@@ -68,12 +68,12 @@ async def routes(file: str | os.PathLike[str], /, **settings: Unpack[GuestSettin
     #: The state of all guests, which is opened below.
     state = told.state
     app = App([route.version.declaration.name for route in loaded])
-    places = Places(told["max-concurrent-requests"])
+    shared_limit = SharedLimit(told["max-concurrent-requests"])
 
     def adapt(route: LoadedRoute) -> HandlerOptions:
         options = app._options(settings, route.options)
         wasi = replace(options.wasi, state=state)
-        return replace(options, wasi=wasi, places=places, logging_prefix=False)
+        return replace(options, wasi=wasi, shared_limit=shared_limit, logging_prefix=False)
 
     @asynccontextmanager
     async def running() -> AsyncIterator[Pools]:

@@ -16,7 +16,7 @@ from wasi_trio.runtime._origins import ORIGIN
 if TYPE_CHECKING:
     from wasi_trio.serve.pool._exchange import Exchange
     from wasi_trio.serve.pool._outcomes import Outcome
-    from wasi_trio.serve.pool._tracing import Carrier
+    from wasi_trio.serve.pool._tracing import RequestStream
 
 #: The maximum number of host functions for each test. Further ones share one entry.
 MOST_FUNCTIONS = 100
@@ -36,7 +36,7 @@ class Usage:
         #: Duration of these calls in seconds of the test's clock, by host function.
         self.waited_seconds: defaultdict[str, float] = defaultdict(float)
 
-    def begin(self, exchange: Exchange, carrier: Carrier | None) -> _Request:
+    def begin(self, exchange: Exchange, stream: RequestStream | None) -> _Request:
         return _Request(self)
 
     def waited(self, func: Any, began: float) -> None:

@@ -20,7 +20,7 @@ Every module must be valid by itself: an index out of range could be in range in
 https://webassembly.github.io/spec/core/binary/modules.html
 """
 
-from wasi_trio.component.merging._groups import groups, places
+from wasi_trio.component.merging._groups import groups, locations
 from wasi_trio.component.merging._merge import merge
 
-__all__ = ["groups", "merge", "places"]
+__all__ = ["groups", "locations", "merge"]

@@ -23,8 +23,8 @@ from wasi_trio.component.merging._modules import (
     described,
 )
 
-#: The location of an original core instance's exports: the slot of the merged one, and the prefix of their names.
-Places = Mapping[int, tuple[int, str]]
+#: The locations of the exports of original core instances: the slot of the merged one, and the prefix of their names.
+Locations = Mapping[int, tuple[int, str]]
 
 
 def groups(plan: Plan) -> list[list[InstantiateModule]]:
@@ -53,7 +53,7 @@ def groups(plan: Plan) -> list[list[InstantiateModule]]:
     return [group for group in found if len(group) > 1]
 
 
-def places(found: Iterable[Sequence[InstantiateModule]]) -> Places:
+def locations(found: Iterable[Sequence[InstantiateModule]]) -> Locations:
     """Return the future locations of the exports of the core instances in these groups."""
     return {step.slot: (group[0].slot, f"{step.slot}:") for group in found for step in group}
 

@@ -49,7 +49,7 @@ _OUTSIDE = "outside"
 def merge(plan: Plan, found: Sequence[Sequence[InstantiateModule]]) -> bool:
     """Replace each group's steps by one with the merged module. Return whether that was possible.
 
-    ``plan`` must have been made with the ``places`` of these groups. All of their modules must be valid.
+    ``plan`` must have been made with the ``locations`` of these groups. All of their modules must be valid.
     """
     merged: dict[int, InstantiateModule] = {}
     modules = list(plan.modules)

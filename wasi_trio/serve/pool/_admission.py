@@ -57,22 +57,22 @@ class Bounds:
     at_once: int = 1
 
 
-class Places:
-    """A limit on the concurrent requests of several handlers together; None is no limit.
+class SharedLimit:
+    """A limit on the concurrent requests of several handlers together; no limit by default.
 
     A handler with waiting requests registers a function in ``waiting``. The function places one of them, if possible.
     """
 
-    __slots__ = ("limit", "taken", "waiting")
+    __slots__ = ("maximum", "taken", "waiting")
 
-    def __init__(self, limit: int | None = None) -> None:
-        self.limit: float = math.inf if limit is None else limit
+    def __init__(self, maximum: int | None = None) -> None:
+        self.maximum: float = math.inf if maximum is None else maximum
         self.taken = 0
         self.waiting: dict[object, Callable[[], bool]] = {}
 
     @property
     def free(self) -> bool:
-        return self.taken < self.limit
+        return self.taken < self.maximum
 
     def fill(self) -> None:
         """Place waiting requests while places are free, one of each handler in turn."""
@@ -109,15 +109,17 @@ def _always() -> bool:
 class Admission(Generic[R]):
     """Counts requests and instances, and decides by these counts.
 
-    A placed request keeps its place until ``release``. It also counts in ``places``, if given. A request that needs a
-    new instance waits while memory is short. An instance is available if it is ``ready`` and its limits admit another
-    request. The instance that has been available for longest comes first.
+    A placed request keeps its place until ``release``. It also counts in ``shared_limit``, if given. A request that
+    needs a new instance waits while memory is short. An instance is available if it is ``ready`` and its limits admit
+    another request. The instance that has been available for longest comes first.
     """
 
-    def __init__(self, bounds: Bounds, has_memory: Callable[[], bool] = _always, places: Places | None = None) -> None:
+    def __init__(
+        self, bounds: Bounds, has_memory: Callable[[], bool] = _always, shared_limit: SharedLimit | None = None
+    ) -> None:
         self.bounds = bounds
-        #: The places shared with other handlers, if any.
-        self.places = places
+        #: The limit of this and other handlers together, if any.
+        self.shared_limit = shared_limit
         #: Returns whether the memory suffices for another instance.
         self._has_memory = has_memory
         #: The number of placed requests.
@@ -145,7 +147,7 @@ class Admission(Generic[R]):
         return self._has_place() and (bool(self._available) or self._has_memory())
 
     def _has_place(self) -> bool:
-        return self.active < self.bounds.requests and (self.places is None or self.places.free)
+        return self.active < self.bounds.requests and (self.shared_limit is None or self.shared_limit.free)
 
     @property
     def short(self) -> bool:
@@ -159,8 +161,8 @@ class Admission(Generic[R]):
     def place(self) -> tuple[Verdict, Slot]:
         """Place a request. Return ACCEPT with an available instance, or START with a new one."""
         self.active += 1
-        if self.places is not None:
-            self.places.taken += 1
+        if self.shared_limit is not None:
+            self.shared_limit.taken += 1
         verdict, slot = Verdict.ACCEPT, next(iter(self._available), None)
         if slot is None:
             verdict = Verdict.START
@@ -176,8 +178,8 @@ class Admission(Generic[R]):
     def release(self) -> None:
         """Free the place of a finished request."""
         self.active -= 1
-        if self.places is not None:
-            self.places.taken -= 1
+        if self.shared_limit is not None:
+            self.shared_limit.taken -= 1
 
     def next_queued(self) -> R | None:
         """Remove the oldest request from the queue and return it, if it can be placed. The caller must place it."""
@@ -203,8 +205,8 @@ class Admission(Generic[R]):
         """Take back requests that an instance has not begun, and free their places."""
         self.undo(slot, count)
         self.active -= count
-        if self.places is not None:
-            self.places.taken -= count
+        if self.shared_limit is not None:
+            self.shared_limit.taken -= count
 
     def undo(self, slot: Slot, count: int = 1) -> None:
         """Uncount requests that an instance has not begun."""

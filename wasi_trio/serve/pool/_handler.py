@@ -35,7 +35,7 @@ from wasi_trio.wasi.http._messages import Request, Response
 
 if TYPE_CHECKING:
     from wasi_trio.serve.pool._metrics import HandlerMetrics
-    from wasi_trio.serve.pool._tracing import Carrier
+    from wasi_trio.serve.pool._tracing import RequestStream
 
 log = get_logger("wasi_trio.serve")
 
@@ -71,7 +71,7 @@ class ProxyHandler:
             ),
             # A bound method would form a cycle, and objects made before the freeze are never collected.
             lambda: budget.admits(component.instance_size),
-            self.options.places,
+            self.options.shared_limit,
         )
         if self.options.total_memory is not None:
             self._budget.limit = self.options.total_memory
@@ -177,8 +177,8 @@ class ProxyHandler:
             self.watchdog.stop()
             self._shortage = None
             self._budget.on_freed.pop(self, None)
-            if self.options.places is not None:
-                self.options.places.waiting.pop(self, None)
+            if self.options.shared_limit is not None:
+                self.options.shared_limit.waiting.pop(self, None)
             if self.metrics is not None:
                 self.metrics.ended(self)
             if self._profiler is not None:
@@ -206,11 +206,11 @@ class ProxyHandler:
         return await self.submit(request).wait()
 
     @uninterrupted
-    def submit(self, request: Request, carrier: Carrier | None = None) -> Exchange:
-        """Submit a request without waiting for its response. ``carrier`` is the stream that it came on."""
+    def submit(self, request: Request, stream: RequestStream | None = None) -> Exchange:
+        """Submit a request without waiting for its response. ``stream`` transported it, if given."""
         exchange = Exchange(request)
         if self._observer is not None:
-            self._observer.submitted(exchange, carrier)
+            self._observer.submitted(exchange, stream)
         timeout = self.options.request_timeout
         if timeout is not None:
             exchange.deadline = trio.current_time() + timeout
@@ -231,8 +231,8 @@ class ProxyHandler:
         exchange.owner = self
         # Registered only now: a server may have many handlers, and each end of an instance calls all registered ones.
         self._budget.on_freed[self] = self._place_queued
-        if self.options.places is not None:
-            self.options.places.waiting.setdefault(self, self._place_one)
+        if self.options.shared_limit is not None:
+            self.options.shared_limit.waiting.setdefault(self, self._place_one)
         if self.admission.short:
             assert self._shortage is not None
             self._shortage.watch((exchange,))
@@ -294,8 +294,8 @@ class ProxyHandler:
 
     def _place_queued(self) -> None:
         """Place waiting requests as far as possible."""
-        if self.options.places is not None:
-            self.options.places.fill()
+        if self.options.shared_limit is not None:
+            self.options.shared_limit.fill()
         while self._place_one():
             pass
         admission = self.admission
@@ -307,12 +307,12 @@ class ProxyHandler:
 
     def _place_one(self) -> bool:
         """Place the oldest waiting request, if possible. Return whether it was placed."""
-        admission, places = self.admission, self.options.places
+        admission, shared = self.admission, self.options.shared_limit
         exchange = admission.next_queued()
         if exchange is not None:
             self._place(exchange, *admission.place())
-        if places is not None and not admission.queued:
-            places.waiting.pop(self, None)
+        if shared is not None and not admission.queued:
+            shared.waiting.pop(self, None)
         return exchange is not None
 
     @uninterrupted

@@ -13,7 +13,7 @@ from wasi_trio._texts import get_logger
 from wasi_trio.runtime._containment import split
 from wasi_trio.serve.pool._exchange import Exchange
 from wasi_trio.serve.pool._outcomes import Outcome, Retirement
-from wasi_trio.serve.pool._tracing import Carrier, Tracer
+from wasi_trio.serve.pool._tracing import RequestStream, Tracer
 from wasi_trio.wasi._stdio import StdoutSink
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Observer:
                 stdout, stderr = listener.sinks(instance, stdout, stderr)
         return stdout, stderr
 
-    def submitted(self, exchange: Exchange, carrier: Carrier | None = None) -> None:
+    def submitted(self, exchange: Exchange, stream: RequestStream | None = None) -> None:
         """Report a request that came to the handler."""
         exchange.observer = self
         exchange.submitted = trio.current_time()
@@ -87,7 +87,7 @@ class Observer:
         exchange.serial = next(self._serials)
         exchange.prefix = self._prefix
         if self._tracer is not None:
-            exchange.trace = self._tracer.begin(exchange, carrier)
+            exchange.trace = self._tracer.begin(exchange, stream)
 
     def began(self, exchange: Exchange, instance: int) -> None:
         """Report that a guest is about to be called with a request."""

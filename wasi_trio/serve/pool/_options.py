@@ -10,7 +10,7 @@ from wasi_trio.runtime._engine import Limits
 from wasi_trio.wasi._context import WasiOptions
 
 if TYPE_CHECKING:
-    from wasi_trio.serve.pool._admission import Places
+    from wasi_trio.serve.pool._admission import SharedLimit
     from wasi_trio.serve.pool._metrics import Metrics
     from wasi_trio.serve.pool._observer import Listener
     from wasi_trio.serve.pool._tracing import Tracer
@@ -37,7 +37,7 @@ class HandlerOptions:
     interrupted if ``interrupt_stalls`` is set. It is interrupted at its request's deadline in any case.
 
     **Load and memory.** Requests beyond ``max_concurrent_requests`` wait in order. Requests beyond
-    ``max_queued_requests`` waiting ones are refused. ``places`` limits the requests of several handlers together.
+    ``max_queued_requests`` waiting ones are refused. ``shared_limit`` limits the requests of several handlers together.
     ``total_memory`` limits the bytes held for all instances of the component's engine. A request that needs a new
     instance beyond it waits for at most ``memory_timeout``, and is refused then. ``limits`` apply to each instance.
 
@@ -67,7 +67,7 @@ class HandlerOptions:
     logging_prefix: bool = True
     instance_prefix: str = ""
     observed: bool = False
-    places: Places | None = None
+    shared_limit: SharedLimit | None = None
     route: str = ""
     generation: int = 0
     metrics: Metrics | None = None

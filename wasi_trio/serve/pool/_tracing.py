@@ -7,8 +7,8 @@ from typing import Protocol
 from wasi_trio.serve.pool._exchange import Exchange, RequestTrace
 
 
-class Carrier(Protocol):
-    """The stream that a request came on."""
+class RequestStream(Protocol):
+    """The stream that transported a request."""
 
     @property
     def client(self) -> tuple[str, int] | None:
@@ -22,5 +22,5 @@ class Carrier(Protocol):
 class Tracer(Protocol):
     """Traces the requests of handlers."""
 
-    def begin(self, exchange: Exchange, carrier: Carrier | None) -> RequestTrace:
-        """Begin the trace of a request, and possibly change its header fields. ``carrier`` is None within a process."""
+    def begin(self, exchange: Exchange, stream: RequestStream | None) -> RequestTrace:
+        """Begin the trace of a request, and possibly change its header fields. ``stream`` is None within a process."""

@@ -17,7 +17,7 @@ from wasi_trio.serve._responder import OwnAnswers
 from wasi_trio.serve._signals import profiles_on_signal
 from wasi_trio.serve._trimming import Trimming
 from wasi_trio.serve.http._server import Server
-from wasi_trio.serve.pool._admission import Places
+from wasi_trio.serve.pool._admission import SharedLimit
 from wasi_trio.serve.pool._options import HandlerOptions
 from wasi_trio.serve.process._readiness import Readiness
 from wasi_trio.serve.process._reloading import Reloading
@@ -59,7 +59,7 @@ class Service:
     tracer: Tracer | None = None
     #: The reloading of changed files, if this process does it by itself.
     reloading: Reloading | None = None
-    places: Places = field(default_factory=Places)
+    shared_limit: SharedLimit = field(default_factory=SharedLimit)
     _pools: list[Pools] = field(default_factory=list)
     _adopting: trio.Lock = field(default_factory=trio.Lock)
 
@@ -86,7 +86,7 @@ class Service:
         async with opened(settings.state, budget) as state, trio.open_nursery() as running:
             pools = Pools(running, self._common(state))
             self._pools.append(pools)
-            self.places.limit = _limit(settings)
+            self.shared_limit.maximum = _limit(settings)
             if settings.has_routes:
                 self._note_routes(pools)
             await pools.adopt(self.loaded)
@@ -145,7 +145,7 @@ class Service:
                 observed=self._is_observed,
                 metrics=self.metrics,
                 tracer=self.tracer,
-                places=self.places,
+                shared_limit=self.shared_limit,
             )
 
         return Common(
@@ -174,7 +174,7 @@ class Service:
             for version in versions
             if version.declaration.name not in known
         ]
-        self.places.limit = _limit(config.settings)
+        self.shared_limit.maximum = _limit(config.settings)
         if config.settings.has_routes:
             self._note_routes(pools)
         await pools.adopt(loaded, kept)

@@ -16,7 +16,7 @@ from wasi_trio.serve.http._stream import HttpStream
 from wasi_trio.serve.pool._exchange import Exchange
 from wasi_trio.serve.pool._handler import ProxyHandler
 from wasi_trio.serve.pool._options import HandlerOptions
-from wasi_trio.serve.pool._tracing import Carrier
+from wasi_trio.serve.pool._tracing import RequestStream
 from wasi_trio.serve.routing._table import Ambiguous, RouteTable
 from wasi_trio.serve.routing._versions import LoadedRoute, RouteVersion
 from wasi_trio.wasi.http._messages import Request
@@ -225,7 +225,7 @@ class Pools:
         """Return the pool for a request, if any. Raise Ambiguous."""
         return self._table.find(request.authority, (request.path_with_query or "/").partition("?")[0])
 
-    def submit(self, request: Request, carrier: Carrier | None = None) -> Exchange:
+    def submit(self, request: Request, stream: RequestStream | None = None) -> Exchange:
         """Submit a request to the pool of its route without waiting for the response. Raise NoRoute."""
         try:
             pool = self.find(request)
@@ -235,7 +235,7 @@ class Pools:
             raise NoRoute(404)
         assert pool.service is not None, "a pool in the table is running"
         pool.service.prepare(request)
-        return pool.service.handler.submit(request, carrier)
+        return pool.service.handler.submit(request, stream)
 
     def _refuse(self, stream: HttpStream, status: int) -> None:
         stream.send_whole(*self._answers.error(status, stream.request.method))

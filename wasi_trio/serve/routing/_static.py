@@ -19,7 +19,7 @@ from wasi_trio.serve.pool._exchange import Exchange
 from wasi_trio.serve.pool._observer import Observer
 from wasi_trio.serve.pool._options import HandlerOptions
 from wasi_trio.serve.pool._states import Event
-from wasi_trio.serve.pool._tracing import Carrier
+from wasi_trio.serve.pool._tracing import RequestStream
 from wasi_trio.serve.routing._conditions import Representation, Verdict, judge
 from wasi_trio.wasi.filesystem._opened import BUFFER_SIZE, Files, Opened, OpenFlags
 from wasi_trio.wasi.filesystem._preopens import Preopen
@@ -106,11 +106,11 @@ class StaticFiles:
             scope = self._nursery.cancel_scope
             scope.deadline = min(scope.deadline, trio.current_time() + limit)
 
-    def submit(self, request: Request, carrier: Carrier | None = None) -> Exchange:
-        """Submit a request without waiting for its response. ``carrier`` is the stream that it came on."""
+    def submit(self, request: Request, stream: RequestStream | None = None) -> Exchange:
+        """Submit a request without waiting for its response. ``stream`` transported it, if given."""
         exchange = Exchange(request)
         if self._observer is not None:
-            self._observer.submitted(exchange, carrier)
+            self._observer.submitted(exchange, stream)
         exchange.advance(Event.PLACE)
         exchange.advance(Event.BEGIN)
         request.body.close()

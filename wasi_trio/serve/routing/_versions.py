@@ -15,7 +15,7 @@ from wasi_trio.runtime._compiler import assemble
 from wasi_trio.runtime._component import Component, LinkedComponent
 from wasi_trio.runtime._engine import Engine
 from wasi_trio.serve._loading import link_http
-from wasi_trio.serve._middleware import Answerer, Chain
+from wasi_trio.serve._middleware import Chain, Handler
 from wasi_trio.serve.pool._handler import ProxyHandler
 from wasi_trio.serve.pool._options import HandlerOptions
 from wasi_trio.serve.routing._declarations import RouteDeclaration
@@ -117,7 +117,7 @@ class LoadedRoute:
     folder: Preopen | None
 
     @asynccontextmanager
-    async def open(self, options: HandlerOptions) -> AsyncIterator[tuple[Answerer, list[ProxyHandler]]]:
+    async def open(self, options: HandlerOptions) -> AsyncIterator[tuple[Handler, list[ProxyHandler]]]:
         """Run the route. Yield its entry, and all its handlers. Leaving the block is as with a ProxyHandler."""
         async with AsyncExitStack() as stack:
             files: StaticFiles | None = None

@@ -38,7 +38,7 @@ from wasi_trio.wasi.http._errors import HttpError
 from wasi_trio.wasi.http._messages import Request, Response
 
 if TYPE_CHECKING:
-    from wasi_trio.serve.pool._tracing import Carrier
+    from wasi_trio.serve.pool._tracing import RequestStream
 
 #: The maximum numbers of a request's host calls recorded as events, and of its sent requests with spans.
 MAX_WAITS: Final = 32
@@ -80,11 +80,11 @@ class SpanTracer:
                 provider.sampler
             )
 
-    def begin(self, exchange: Exchange, carrier: Carrier | None) -> TracedRequest:
+    def begin(self, exchange: Exchange, stream: RequestStream | None) -> TracedRequest:
         traced = TracedRequest(self, exchange.submitted)
-        if carrier is not None:
-            traced.version = carrier.version
-            client = carrier.client
+        if stream is not None:
+            traced.version = stream.version
+            client = stream.client
             if client is not None:
                 traced.client = client[0]
         if self.provider is not None:

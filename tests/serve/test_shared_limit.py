@@ -6,7 +6,7 @@ import trio
 from trio.testing import MockClock
 
 from tests.serve.support import guest
-from wasi_trio.serve.pool._admission import Places
+from wasi_trio.serve.pool._admission import SharedLimit
 from wasi_trio.serve.pool._handler import ProxyHandler
 from wasi_trio.serve.pool._options import HandlerOptions
 from wasi_trio.wasi.http._body import Body
@@ -19,8 +19,8 @@ def request(path: str) -> Request:
 
 async def test_the_shared_limit(autojump_clock: MockClock) -> None:
     """Each handler's own limit would admit all of these."""
-    places = Places(3)
-    options = HandlerOptions(places=places)
+    limit = SharedLimit(3)
+    options = HandlerOptions(shared_limit=limit)
     most = 0
     async with ProxyHandler(guest("sleep"), options) as first, ProxyHandler(guest("sleep"), options) as second:
 
@@ -28,7 +28,7 @@ async def test_the_shared_limit(autojump_clock: MockClock) -> None:
             nonlocal most
             response = await handler.handle(request("/100"))
             most = max(most, first.active + second.active)
-            assert places.taken == first.active + second.active
+            assert limit.taken == first.active + second.active
             assert await response.body.receive_some() == b"slept\n"
 
         async with trio.open_nursery() as nursery:
@@ -36,12 +36,12 @@ async def test_the_shared_limit(autojump_clock: MockClock) -> None:
                 nursery.start_soon(ask, first)
                 nursery.start_soon(ask, second)
     assert most == 3
-    assert (places.taken, places.waiting) == (0, {})
+    assert (limit.taken, limit.waiting) == (0, {})
 
 
 async def test_handlers_take_turns(autojump_clock: MockClock) -> None:
     """Many waiting requests of one handler do not keep the next places from the others."""
-    options = HandlerOptions(places=Places(1))
+    options = HandlerOptions(shared_limit=SharedLimit(1))
     done: list[str] = []
     async with ProxyHandler(guest("sleep"), options) as busy, ProxyHandler(guest("sleep"), options) as quiet:
 
@@ -59,8 +59,8 @@ async def test_handlers_take_turns(autojump_clock: MockClock) -> None:
 
 
 async def test_an_abandoned_request_frees_its_place(autojump_clock: MockClock) -> None:
-    places = Places(1)
-    options = HandlerOptions(places=places)
+    limit = SharedLimit(1)
+    options = HandlerOptions(shared_limit=limit)
     async with ProxyHandler(guest("sleep"), options) as first, ProxyHandler(guest("sleep"), options) as second:
         with trio.move_on_after(1):
             async with trio.open_nursery() as nursery:
@@ -71,14 +71,14 @@ async def test_an_abandoned_request_frees_its_place(autojump_clock: MockClock) -
         response = await second.handle(request("/1"))
         assert response.status == 200
         response.body.close()
-    assert (places.taken, places.waiting) == (0, {})
+    assert (limit.taken, limit.waiting) == (0, {})
 
 
 async def test_another_limit() -> None:
-    places = Places(1)
-    options = HandlerOptions(places=places)
+    limit = SharedLimit(1)
+    options = HandlerOptions(shared_limit=limit)
     async with ProxyHandler(guest("hello"), options) as handler:
-        places.limit = 2
+        limit.maximum = 2
         async with trio.open_nursery() as nursery:
             for _ in range(5):
                 nursery.start_soon(handler.handle, request("/"))
