@@ -148,6 +148,18 @@ async def test_an_idle_queue_has_no_task() -> None:
         await trio.testing.wait_all_tasks_blocked()
 
 
+async def test_the_task_of_the_queue_ends_with_the_last_guest() -> None:
+    """Further turns of the loop would be idle, and cost as much as a request for each tick."""
+    course = Course()
+    tasks = trio.lowlevel.current_statistics().tasks_living
+    await run_queue().go_on("a", course.ticker, 0.0)
+    turns = 0
+    while trio.lowlevel.current_statistics().tasks_living > tasks:
+        await trio.lowlevel.checkpoint()
+        turns += 1
+    assert turns <= 3
+
+
 def test_a_line_is_empty_when_all_have_left() -> None:
     line = Line()
 

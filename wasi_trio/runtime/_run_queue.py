@@ -166,21 +166,22 @@ class RunQueue(trio.abc.Instrument):
     async def _dispatch(self) -> None:
         """Run the tasks in the lines until none remains."""
         fresh, computing = self._fresh, self._computing
-        busy = True
         self._share = 1
         waits = False
         try:
-            while busy or fresh or computing:
-                busy = False
+            while True:
                 for _ in range(TURNS):
                     await trio.lowlevel.checkpoint()
                     if waits:
-                        waits = False  # the next turn shows how long the turn of the released tasks is
+                        # The next turn shows how long the turn of the released tasks is, and which of them are back.
+                        waits = False
                     elif fresh:
-                        busy = waits = True
+                        waits = True
                         self._release()
+                    elif not computing:
+                        return
                 if computing:
-                    busy = True
+                    waits = True
                     trio.lowlevel.reschedule(computing.pop())
                 if self._quick and perf_counter() > self._quick_until:
                     self._slow_down()
