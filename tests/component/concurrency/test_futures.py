@@ -96,6 +96,31 @@ def test_a_writable_end_must_be_written_before_it_is_dropped(world: World) -> No
     pipe.drop_writer()
 
 
+def test_an_idle_writable_end_gets_an_event_when_the_readable_end_is_dropped(world: World) -> None:
+    pipe = Pipe(world)
+    wset = pipe.w.call("waitable-set.new")
+    pipe.w.call("waitable.join", pipe.writer, wset)
+    pipe.drop_reader()
+    assert pipe.w.call("waitable-set.poll", wset, 0) == WRITE
+    assert (pipe.w.word(0), pipe.w.word(4)) == (pipe.writer, DROPPED)
+    assert pipe.w.call("waitable-set.poll", wset, 0) == 0
+    with pytest.raises(Trap, match="cannot write to future after previous write succeeded or readable end dropped"):
+        pipe.write(0)
+    pipe.drop_writer()
+
+
+def test_an_idle_readable_end_gets_no_event_when_the_host_drops_the_other(world: World) -> None:
+    """Only a read traps, because no value can come."""
+    guest = world.guest()
+    writer = HostFutureWriter(SharedFuture(U8))
+    index = context(guest).lower_future(writer.shared, U8)
+    wset = guest.call("waitable-set.new")
+    guest.call("waitable.join", index, wset)
+    writer.drop()
+    assert guest.call("waitable-set.poll", wset, 0) == 0
+    guest.call("future.drop-readable", index, type_=Future(U8))
+
+
 def test_writing_without_a_reader(world: World) -> None:
     pipe = Pipe(world)
     pipe.drop_reader()

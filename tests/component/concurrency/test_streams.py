@@ -27,7 +27,7 @@ from wasi_trio.component._types import (
     Future,
     Stream,
 )
-from wasi_trio.component.concurrency import Task
+from wasi_trio.component.concurrency import HostWriter, SharedStream, Task
 
 # ---- rendezvous ------------------------------------------------------------------------------------------
 
@@ -185,6 +185,84 @@ def test_dropping_an_end_notifies_the_other(world: World) -> None:
         lift(pipe.r, pipe.reader, U8)
     pipe.drop_reader()
     assert len(pipe.r.handles) == len(pipe.w.handles) == 0
+
+
+@pytest.mark.parametrize("writes", [False, True])
+@pytest.mark.parametrize("join_first", [False, True])
+def test_an_idle_end_gets_an_event_when_the_other_is_dropped(world: World, writes: bool, join_first: bool) -> None:
+    pipe = Pipe(world)
+    guest, index = (pipe.w, pipe.writer) if writes else (pipe.r, pipe.reader)
+    drop = pipe.drop_reader if writes else pipe.drop_writer
+    wset = guest.call("waitable-set.new")
+    if join_first:
+        guest.call("waitable.join", index, wset)
+        drop()
+    else:
+        drop()
+        guest.call("waitable.join", index, wset)
+    assert guest.call("waitable-set.poll", wset, 0) == (WRITE if writes else READ)
+    assert (guest.word(0), guest.word(4)) == (index, done(DROPPED, 0))
+    assert guest.call("waitable-set.poll", wset, 0) == 0, "the drop is delivered once"
+    with pytest.raises(Trap, match=r"after being notified that the (read|writ)able end dropped"):
+        (pipe.write if writes else pipe.read)(0, 1)
+    (pipe.drop_writer if writes else pipe.drop_reader)()
+    guest.call("waitable-set.drop", wset)
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_an_operation_of_an_idle_end_takes_the_event_of_a_drop(world: World, is_async: bool) -> None:
+    pipe = Pipe(world)
+    wset = pipe.r.call("waitable-set.new")
+    if is_async:  # a synchronous read admits no set
+        pipe.r.call("waitable.join", pipe.reader, wset)
+    pipe.drop_writer()
+
+    def read() -> int:
+        return int(pipe.r.call("stream.read", pipe.reader, 0, 8, type_=pipe.type, is_async=is_async))
+
+    assert world.inside(pipe.r, read) == done(DROPPED, 0)
+    assert pipe.r.call("waitable-set.poll", wset, 0) == 0
+    pipe.drop_reader()
+
+
+def test_an_idle_end_learns_of_a_drop_that_came_before_its_transfer(world: World) -> None:
+    pipe = Pipe(world)
+    pipe.drop_writer()
+    stream = lift(pipe.r, pipe.reader, U8)
+    other = world.guest()
+    index = context(other).lower_stream(stream, U8)
+    assert pipe.event(other, index) == (READ, done(DROPPED, 0))
+    with pytest.raises(Trap, match="cannot lift stream after being notified that the writable end dropped"):
+        lift(other, index, U8)
+
+
+def test_the_event_of_a_copy_reports_a_later_drop(world: World) -> None:
+    pipe = Pipe(world)
+    pipe.read(0, 0)
+    assert pipe.write(0, 4) == BLOCKED  # completes the read of no length
+    pipe.cancel_write()
+    pipe.drop_writer()
+    assert pipe.read_event() == (READ, done(DROPPED, 0))
+
+
+def test_an_idle_end_learns_that_the_host_dropped_the_other(world: World) -> None:
+    guest = world.guest()
+    writer = HostWriter(SharedStream(U8))
+    index = context(guest).lower_stream(writer.shared, U8)
+    wset = guest.call("waitable-set.new")
+    guest.call("waitable.join", index, wset)
+    writer.drop()
+    assert guest.call("waitable-set.poll", wset, 0) == READ
+    assert (guest.word(0), guest.word(4)) == (index, done(DROPPED, 0))
+
+
+def test_a_stream_refers_to_no_end_that_has_left(world: World) -> None:
+    """A cycle would remain in memory until a garbage collection."""
+    pipe = Pipe(world)
+    shared = pipe.r.handles.get(pipe.reader).shared
+    pipe.drop_writer()
+    pipe.drop_reader()
+    assert shared.reader is None and shared.writer is None
 
 
 def test_operations_after_the_other_end_was_dropped(world: World) -> None:

@@ -65,10 +65,11 @@ class Shared:
 
     A host that does not use a readable end must ``discard`` it. ``held`` means that the readable end has a holder.
     ``dropped`` means that an end has been dropped. ``pending`` is the buffer of the end that waits for the other.
-    ``guest_ends`` counts the ends in guests' handle tables, including dropped ones.
+    ``guest_ends`` counts the ends in guests' handle tables, including dropped ones. ``reader`` and ``writer`` are those
+    in tables now.
     """
 
-    __slots__ = ("dropped", "element", "guest_ends", "held", "pending", "watchers")
+    __slots__ = ("dropped", "element", "guest_ends", "held", "pending", "reader", "watchers", "writer")
 
     kind: ClassVar[str]
 
@@ -78,6 +79,8 @@ class Shared:
         self.pending: Any = None
         self.held = False
         self.guest_ends = 0
+        self.reader: GuestEnd[Any] | None = None
+        self.writer: GuestEnd[Any] | None = None
         #: Callbacks, called once when either end is dropped.
         self.watchers: list[Callable[[], None]] = []
 
@@ -111,6 +114,10 @@ class Shared:
         self.dropped = True
         if self.pending is not None:
             self.finish(CopyResult.DROPPED)
+        if self.reader is not None:
+            self.reader.note_drop()
+        if self.writer is not None:
+            self.writer.note_drop()
         watchers, self.watchers = self.watchers, []
         for watcher in watchers:
             watcher()
@@ -166,6 +173,12 @@ class GuestEnd(Waitable, Generic[S]):
         #: Elements to lower with the reader's own realloc, which is only possible when the reader takes the event.
         self.deferred: list[Any] = []
         self.weight: Charge | None = None
+        if self.writes:
+            shared.writer = self
+        else:
+            shared.reader = self
+        if shared.dropped:
+            self.note_drop()
 
     # ---- starting ----------------------------------------------------------------------------------------
 
@@ -262,6 +275,7 @@ class GuestEnd(Waitable, Generic[S]):
         """Drop this end. Raises Trap while a copy is active or its event is pending."""
         if self.state is CopyState.COPYING:
             raise Trap(f"cannot {'drop' if self.writes else 'remove'} busy {self.shared.kind}")
+        self.detach()
         self.shared.drop()
         self.join(None)
 
@@ -269,7 +283,22 @@ class GuestEnd(Waitable, Generic[S]):
         """Drop this end, because the guest has ended."""
         if self.shared.pending is self:
             self.shared.pending = None
+        self.detach()
         self.shared.drop()
+
+    def detach(self) -> None:
+        """Learn of no further drop. This breaks the reference cycle with the shared state."""
+        if self.writes:
+            self.shared.writer = None
+        else:
+            self.shared.reader = None
+
+    def note_drop(self) -> None:
+        """Learn that the other end has been dropped. An end without an operation gets an event for it."""
+        if self.state is CopyState.IDLE:
+            self.result = CopyResult.DROPPED
+            self.progress = 0
+            self.notify()
 
     # ---- passing on --------------------------------------------------------------------------------------
 
@@ -284,11 +313,12 @@ class GuestEnd(Waitable, Generic[S]):
             raise Trap(f"cannot lift {shared.kind} while it's in a waitable set")
         shared.held = False
         shared.guest_ends -= 1
+        self.detach()
         return shared
 
     @property
     def awaits_host(self) -> bool:
-        return self.pending or (self.state is CopyState.COPYING and self.shared.guest_ends < 2)
+        return self.pending or (self.state is not CopyState.DONE and self.shared.guest_ends < 2)
 
     def done_message(self, action: str) -> str:
         """Return the message for the use of an end whose work is done."""

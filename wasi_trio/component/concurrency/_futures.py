@@ -83,6 +83,13 @@ class ReadableFutureEnd(FutureEnd):
     def copy(self) -> None:
         self.shared.read(self)
 
+    def note_drop(self) -> None:
+        """Do nothing: no value can come, so a read traps, and only a read."""
+
+    @property
+    def awaits_host(self) -> bool:
+        return self.pending or (self.state is CopyState.COPYING and self.shared.guest_ends < 2)
+
 
 class WritableFutureEnd(FutureEnd):
     __slots__ = ()

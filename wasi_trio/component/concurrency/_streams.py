@@ -84,6 +84,11 @@ class StreamEnd(GuestEnd[SharedStream]):
         self.state = CopyState.DONE if self.result is CopyResult.DROPPED else CopyState.IDLE
         return self.event_code, self.index, self.result | self.progress << 4
 
+    def note_drop(self) -> None:
+        super().note_drop()
+        if self.pending and self.result is CopyResult.COMPLETED:
+            self.result = CopyResult.DROPPED  # the event of the last copy reports the drop as well
+
     def withdraw(self) -> None:
         super().withdraw()
         if self.result is CopyResult.COMPLETED:
