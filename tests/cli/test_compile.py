@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -40,11 +41,24 @@ def test_later_commands_find_all_code(tmp_path: Path, cache: Path, name: str) ->
     component = write(tmp_path, name)
     code, out, err = ran("compile", component)
     assert (code, err) == (0, "")
-    assert re.fullmatch(rf"{re.escape(component)}: compiled \d core modules? of \d+ bytes, stored in {cache}\n", out)
+    assert re.fullmatch(
+        rf"{re.escape(component)}: compiled \d core modules? of \d+ bytes( \(merged into \d\))?, stored in {cache}\n",
+        out,
+    )
     before = kept(cache)
     assert before
     assert ran("run", component)[:2] == (0, "Hello, world!\n")
     assert kept(cache) == before
+
+
+def test_the_modules_are_those_of_inspect(tmp_path: Path, cache: Path) -> None:
+    """The component has several modules, of which the host makes one."""
+    component = write(tmp_path, "p3_hello")
+    modules = json.loads(ran("inspect", "--json", component)[1])["modules"]
+    assert len(modules) > 1
+    size = sum(module["size"] for module in modules)
+    line = f"{component}: compiled {len(modules)} core modules of {size} bytes (merged into 1), stored in {cache}\n"
+    assert ran("compile", component)[1] == line
 
 
 def test_several(tmp_path: Path, cache: Path) -> None:
@@ -116,7 +130,7 @@ def test_a_progress_bar_on_a_terminal(tmp_path: Path, cache: Path) -> None:
     with at_a_terminal("compile", component) as terminal:
         assert terminal.finish() == 0
     assert "━" in terminal.text
-    assert f"{component}: compiled 1 core module of " in terminal.text.replace("\n", "")
+    assert f"{component}: compiled 2 core modules of " in terminal.text.replace("\n", "")
     assert terminal.text.rindex("\x1b[?25h") > terminal.text.rindex("\x1b[?25l")  # the cursor is visible again
 
 

@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from wasi_trio.component._errors import ComponentError, LinkError
 from wasi_trio.component._imports import Imports
+from wasi_trio.component._sizes import measure
 from wasi_trio.runtime._code_cache import CacheError, check_cache
 from wasi_trio.runtime._component import Component
 from wasi_trio.runtime._engine import Engine
@@ -32,11 +33,16 @@ class Compiling:
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """A compiled component. ``folder`` is the cache. ``unmet`` describes its imports that WASI does not provide."""
+    """A compiled component. ``folder`` is the cache. ``unmet`` describes its imports that WASI does not provide.
+
+    ``modules`` is the number of its core modules, and ``size`` is their size in bytes, as ``inspect`` shows them. The
+    host makes ``merged`` modules of them.
+    """
 
     path: str
     modules: int
     size: int
+    merged: int
     folder: Path
     unmet: str | None
 
@@ -105,8 +111,9 @@ def _compile(engine: Engine, path: str, data: bytes, folder: Path, report: Calla
             unmet = str(error)
     except ComponentError as error:
         raise load_error(path, error) from None
-    sizes = {id(step.module): step.size for step in component.steps}
-    report(Compiled(path, len(sizes), sum(sizes.values()), folder, unmet))
+    modules = measure(data).modules
+    merged = len({id(step.module) for step in component.steps})
+    report(Compiled(path, len(modules), sum(module.size for module in modules), merged, folder, unmet))
 
 
 __all__ = ["CacheError", "Compiled", "Compiling", "LoadError", "compile_components"]
