@@ -84,6 +84,8 @@ def component(tmp_path: Path) -> str:
             "--max-instance-reuse-count.*'0' is not a whole number of 1 or more",
         ),
         (["serve", "--max-instance-concurrent-reuse-count", "-1"], "-reuse-count.*'-1' is not a whole number"),
+        (["serve", "--workers", "1001"], "--workers.*'1001' is more than 1000 processes"),
+        (["serve", "--compile-memory", "99999999999G"], "--compile-memory.*'99999999999G' is not a size in bytes"),
         (["serve", "--max-concurrent-requests", "many"], "--max-concurrent-requests.*'many' is not a whole number"),
         (["serve", "--max-concurrent-connections", "-5"], "--max-concurrent-connections.*'-5' is not a whole number"),
         (["serve", "-W", "gcc"], "'-W' / '--wasm': 'gcc' is not a feature that can be switched; the features are gc, "),

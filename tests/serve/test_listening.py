@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import stat
@@ -145,6 +146,11 @@ def test_other_settings_in_the_file() -> None:
     assert (told.drain_timeout, told.workers, told.adds_date) == (None, 1, False)
 
 
+def test_the_ends_of_ranges() -> None:
+    told = protocols(h2_max_inbound_frame_size=16_384, keep_alive_timeout=0.01, graceful_timeout=0, loglevel="Warning")
+    assert (told.limits.max_frame_size, told.limits.keep_alive_timeout, told.drain_timeout) == (16_384, 0.01, 0)
+
+
 def test_ignored_settings_are_logged(caplog: pytest.LogCaptureFixture) -> None:
     protocols(pid_path="x", nonsense=1, backlog=7, worker_class="trio")
     (record,) = caplog.records
@@ -164,6 +170,37 @@ def test_ignored_settings_are_logged(caplog: pytest.LogCaptureFixture) -> None:
         ({"backlog": "many"}, "Invalid value for backlog in h.toml: 'many' is not a whole number"),
         ({"workers": True}, "Invalid value for workers in h.toml: True is not a whole number"),
         ({"keep_alive_timeout": "1s"}, "Invalid value for keep_alive_timeout in h.toml: '1s' is not a number"),
+        (
+            {"alt_svc_headers": ['h3=":1"\r\nx: y']},
+            "Invalid value for alt_svc_headers in h.toml: ['h3=\":1\"\\r\\nx: y'] is not visible ASCII",
+        ),
+        ({"backlog": -1}, "Invalid value for backlog in h.toml: -1 is not a whole number from 1 to 2147483647"),
+        ({"backlog": 1 << 40}, "Invalid value for backlog in h.toml: 1099511627776 is not a whole number from 1 to "),
+        ({"graceful_timeout": -0.5}, "Invalid value for graceful_timeout in h.toml: -0.5 is not a number from 0 to "),
+        ({"graceful_timeout": math.inf}, "Invalid value for graceful_timeout in h.toml: inf is not a number from 0 "),
+        ({"group": -1}, "Invalid value for group in h.toml: -1 is not a whole number from 0 to 4294967294"),
+        ({"h11_max_incomplete_size": 10}, "Invalid value for h11_max_incomplete_size in h.toml: 10 is not a whole "),
+        ({"h2_max_concurrent_streams": 0}, "Invalid value for h2_max_concurrent_streams in h.toml: 0 is not a whole "),
+        ({"h2_max_header_list_size": -1}, "Invalid value for h2_max_header_list_size in h.toml: -1 is not a whole "),
+        (
+            {"h2_max_inbound_frame_size": 100},
+            "Invalid value for h2_max_inbound_frame_size in h.toml: 100 is not a whole number from 16384 to 16777215",
+        ),
+        ({"keep_alive_max_requests": 0}, "Invalid value for keep_alive_max_requests in h.toml: 0 is not a whole "),
+        (
+            {"keep_alive_timeout": math.nan},
+            "Invalid value for keep_alive_timeout in h.toml: nan is not a number from 0.01 to 1000000000",
+        ),
+        ({"read_timeout": 0}, "Invalid value for read_timeout in h.toml: 0 is not a number from 0.01 to "),
+        ({"ssl_handshake_timeout": -1}, "Invalid value for ssl_handshake_timeout in h.toml: -1 is not a number from "),
+        ({"umask": 0o1000}, "Invalid value for umask in h.toml: 512 is not a whole number from 0 to 511"),
+        ({"user": 1 << 32}, "Invalid value for user in h.toml: 4294967296 is not a whole number from 0 to "),
+        ({"verify_flags": -1}, "Invalid value for verify_flags in h.toml: -1 is not a whole number from 0 to "),
+        ({"workers": 100_000}, "Invalid value for workers in h.toml: 100000 is not a whole number from 0 to 1000"),
+        (
+            {"loglevel": "x"},
+            "Invalid value for loglevel in h.toml: 'x' is not one of debug, info, warning, error, critical",
+        ),
         ({"verify_mode": "SOME"}, "Invalid value for verify_mode in h.toml: 'SOME' is not one of CERT_NONE, "),
         ({"worker_class": "asyncio"}, 'worker_class in h.toml: wasi_trio runs on trio, set worker_class = "trio"'),
         ({"quic_bind": "x"}, "quic_bind in h.toml: only hypercorn serves QUIC: run hypercorn -c h.toml "),

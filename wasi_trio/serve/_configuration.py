@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from hypercorn.config import Config
 
@@ -22,7 +22,7 @@ from wasi_trio.serve.http._access_log import AccessLog, AccessRecord
 from wasi_trio.serve.http._limits import ConnectionLimits
 from wasi_trio.serve.settings._setting import SettingError
 from wasi_trio.serve.settings._settings import Settings
-from wasi_trio.wasi._arguments import ListenAddress, check_access_format, parse_listen_address
+from wasi_trio.wasi._arguments import MAX_WORKERS, ListenAddress, check_access_format, parse_listen_address
 
 logger = get_logger("wasi_trio.serve")
 
@@ -41,6 +41,7 @@ _WORDS: dict[tuple[type, ...], str] = {
     (str,): "a string",
     (str, list): "a string or a list of strings",
 }
+_LEVELS = "debug, info, warning, error, critical"
 #: hypercorn's default of ``keep_alive_max_requests``.
 _MANY = Config().keep_alive_max_requests
 #: The keys of hypercorn that the server obeys, with their types.
@@ -79,6 +80,40 @@ _OBEYED: dict[str, tuple[type, ...]] = {
     "verify_mode": (int, str),
     "worker_class": (str,),
     "workers": (int,),
+}
+
+
+class _Range(NamedTuple):
+    """The numbers that a key accepts."""
+
+    least: float
+    most: float
+
+    def __str__(self) -> str:
+        return f"from {self.least:.10g} to {self.most:.10g}"
+
+
+#: No limit is longer than 30 years. A timeout of 0 would end a connection before its first byte.
+_TIMEOUT = _Range(0.01, 1e9)
+_IDENTIFIER = _Range(0, (1 << 32) - 2)
+_RANGES = {
+    "backlog": _Range(1, (1 << 31) - 1),
+    "graceful_timeout": _Range(0, 1e9),
+    "group": _IDENTIFIER,
+    # Less has no room for the head of a browser, and more would be memory for each connection.
+    "h11_max_incomplete_size": _Range(1 << 10, 16 << 20),
+    "h2_max_concurrent_streams": _Range(1, 1 << 16),
+    "h2_max_header_list_size": _Range(0, 16 << 20),
+    # RFC 9113, section 6.5.2
+    "h2_max_inbound_frame_size": _Range(1 << 14, (1 << 24) - 1),
+    "keep_alive_max_requests": _Range(1, (1 << 31) - 1),
+    "keep_alive_timeout": _TIMEOUT,
+    "read_timeout": _TIMEOUT,
+    "ssl_handshake_timeout": _TIMEOUT,
+    "umask": _Range(0, 0o777),
+    "user": _IDENTIFIER,
+    "verify_flags": _Range(0, (1 << 31) - 1),
+    "workers": _Range(0, MAX_WORKERS),
 }
 
 
@@ -286,8 +321,15 @@ def _obeyed(file: ConfigFile) -> list[tuple[str, Any]]:
             others.append(key)
             continue
         texts = not isinstance(value, list) or all(isinstance(part, str) for part in value)
+        allowed = _RANGES.get(key)
         if not isinstance(value, types) or (isinstance(value, bool) and bool not in types) or not texts:
             raise SettingError(f"Invalid value for {key} in {file.path}: {value!r} is not {_WORDS[types]}")
+        if allowed is not None and not allowed.least <= value <= allowed.most:
+            raise SettingError(f"Invalid value for {key} in {file.path}: {value!r} is not {_WORDS[types]} {allowed}")
+        if key == "alt_svc_headers" and not all(part.isascii() and part.isprintable() for part in value):
+            raise SettingError(f"Invalid value for {key} in {file.path}: {value!r} is not visible ASCII")
+        if key == "loglevel" and value.upper() not in logging.getLevelNamesMapping():
+            raise SettingError(f"Invalid value for loglevel in {file.path}: {value!r} is not one of {_LEVELS}")
         if key not in ("bind", "insecure_bind", "include_date_header", "worker_class"):
             obeyed.append((key, _verify_mode(file, value) if key == "verify_mode" else value))
     if others:

@@ -37,6 +37,10 @@ _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "\u00b5s": 10**6, "\u03bcs": 10
 _SECONDS = {"h": 3600, "m": 60}
 _SIZE = Pattern(r"(\d+)\s*([KMG])?(?:(?<=[KMG])iB)?", re.ASCII | re.IGNORECASE)
 _BYTES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+#: The sizes from which the system accepts no limits.
+_TOO_LARGE = 1 << 62
+#: The maximum number of worker processes. More of them are certainly a mistake.
+MAX_WORKERS = 1000
 _SWITCH = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 _token = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+").fullmatch
 _value = re.compile(r"[\t\x20-\x7e]*").fullmatch
@@ -126,11 +130,19 @@ def parse_count(text: str) -> int:
     return int(digits)
 
 
+def parse_workers(text: str) -> int:
+    """Parse a number of worker processes."""
+    number = parse_count(text)
+    if number > MAX_WORKERS:
+        raise ValueError(f"{text!r} is more than {MAX_WORKERS} processes")
+    return number
+
+
 def parse_size(text: str) -> int:
     """Parse a size of at least 1 byte, with an optional unit KiB, MiB or GiB, and return bytes."""
     match = _SIZE.fullmatch(text.strip())
     number = int(match[1]) * _BYTES[(match[2] or "").upper()] if match and len(match[1]) <= 18 else 0
-    if number == 0:
+    if not 0 < number < _TOO_LARGE:
         raise ValueError(f"{text!r} is not a size in bytes such as 1048576, 64MiB or 2GiB")
     return number
 

@@ -72,7 +72,7 @@ SETTINGS = (
     ),
     Setting(
         "workers",
-        arguments.parse_count,
+        arguments.parse_workers,
         "Number of worker processes. Each has its own instances.",
         "N",
         default="1",
