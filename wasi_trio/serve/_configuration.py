@@ -320,21 +320,30 @@ def _obeyed(file: ConfigFile) -> list[tuple[str, Any]]:
         if types is None:
             others.append(key)
             continue
-        texts = not isinstance(value, list) or all(isinstance(part, str) for part in value)
-        allowed = _RANGES.get(key)
-        if not isinstance(value, types) or (isinstance(value, bool) and bool not in types) or not texts:
-            raise SettingError(f"Invalid value for {key} in {file.path}: {value!r} is not {_WORDS[types]}")
-        if allowed is not None and not allowed.least <= value <= allowed.most:
-            raise SettingError(f"Invalid value for {key} in {file.path}: {value!r} is not {_WORDS[types]} {allowed}")
-        if key == "alt_svc_headers" and not all(part.isascii() and part.isprintable() for part in value):
-            raise SettingError(f"Invalid value for {key} in {file.path}: {value!r} is not visible ASCII")
-        if key == "loglevel" and value.upper() not in logging.getLevelNamesMapping():
-            raise SettingError(f"Invalid value for loglevel in {file.path}: {value!r} is not one of {_LEVELS}")
+        problem = _problem(key, value, types)
+        if problem is not None:
+            raise SettingError(f"Invalid value for {key} in {file.path}: {value!r} is not {problem}")
         if key not in ("bind", "insecure_bind", "include_date_header", "worker_class"):
             obeyed.append((key, _verify_mode(file, value) if key == "verify_mode" else value))
     if others:
         logger.warning("%s: wasi_trio serve ignores %s", file.path, ", ".join(others))
     return obeyed
+
+
+def _problem(key: str, value: Any, types: tuple[type, ...]) -> str | None:
+    """Return what the value of a key is not, or None if the server accepts it."""
+    texts = not isinstance(value, list) or all(isinstance(part, str) for part in value)
+    if not isinstance(value, types) or (isinstance(value, bool) and bool not in types) or not texts:
+        return _WORDS[types]
+    allowed = _RANGES.get(key)
+    content: Any = value
+    if allowed is not None and not allowed.least <= content <= allowed.most:
+        return f"{_WORDS[types]} {allowed}"
+    if key == "alt_svc_headers" and not all(part.isascii() and part.isprintable() for part in content):
+        return "visible ASCII"
+    if key == "loglevel" and content.upper() not in logging.getLevelNamesMapping():
+        return f"one of {_LEVELS}"
+    return None
 
 
 def _verify_mode(file: ConfigFile, value: Any) -> ssl.VerifyMode:
