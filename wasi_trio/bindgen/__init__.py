@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 __all__ = ["BindgenError", "generate"]
 
-__getattr__, __dir__ = lazily(
-    __name__,
-    {"BindgenError": "wasi_trio.bindgen._members", "generate": "wasi_trio.bindgen._generate"},
-)
+if not TYPE_CHECKING:  # Type checkers would accept any name.
+    __getattr__, __dir__ = lazily(
+        __name__,
+        {"BindgenError": "wasi_trio.bindgen._members", "generate": "wasi_trio.bindgen._generate"},
+    )

@@ -11,4 +11,5 @@ if TYPE_CHECKING:
 
 __all__ = ["cli", "main"]
 
-__getattr__, __dir__ = lazily(__name__, {"cli": "wasi_trio.cli._commands", "main": "wasi_trio.cli._commands"})
+if not TYPE_CHECKING:  # Type checkers would accept any name.
+    __getattr__, __dir__ = lazily(__name__, {"cli": "wasi_trio.cli._commands", "main": "wasi_trio.cli._commands"})

@@ -26,20 +26,21 @@ __all__ = [
     "Variant",
 ]
 
-__getattr__, __dir__ = lazily(
-    __name__,
-    {
-        "ComponentError": "wasi_trio.component._errors",
-        "Err": "wasi_trio.component._values",
-        "GuestResource": "wasi_trio.component._values",
-        "HostError": "wasi_trio.component._errors",
-        "Imports": "wasi_trio.component._imports",
-        "LinkError": "wasi_trio.component._errors",
-        "MalformedComponent": "wasi_trio.component._errors",
-        "Ok": "wasi_trio.component._values",
-        "Some": "wasi_trio.component._values",
-        "Trap": "wasi_trio.component._errors",
-        "Unsupported": "wasi_trio.component._errors",
-        "Variant": "wasi_trio.component._values",
-    },
-)
+if not TYPE_CHECKING:  # Type checkers would accept any name.
+    __getattr__, __dir__ = lazily(
+        __name__,
+        {
+            "ComponentError": "wasi_trio.component._errors",
+            "Err": "wasi_trio.component._values",
+            "GuestResource": "wasi_trio.component._values",
+            "HostError": "wasi_trio.component._errors",
+            "Imports": "wasi_trio.component._imports",
+            "LinkError": "wasi_trio.component._errors",
+            "MalformedComponent": "wasi_trio.component._errors",
+            "Ok": "wasi_trio.component._values",
+            "Some": "wasi_trio.component._values",
+            "Trap": "wasi_trio.component._errors",
+            "Unsupported": "wasi_trio.component._errors",
+            "Variant": "wasi_trio.component._values",
+        },
+    )

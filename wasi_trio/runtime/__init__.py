@@ -36,21 +36,22 @@ __all__ = [
     "make_stream",
 ]
 
-__getattr__, __dir__ = lazily(
-    __name__,
-    {
-        "CompileLimits": "wasi_trio.runtime._compile_limits",
-        "Component": "wasi_trio.runtime._component",
-        "Engine": "wasi_trio.runtime._engine",
-        "FEATURES": "wasi_trio.runtime._engine",
-        "FutureReader": "wasi_trio.runtime._streams",
-        "FutureWriter": "wasi_trio.runtime._streams",
-        "Instance": "wasi_trio.runtime._instance",
-        "Limits": "wasi_trio.runtime._engine",
-        "LinkedComponent": "wasi_trio.runtime._component",
-        "StreamReader": "wasi_trio.runtime._streams",
-        "StreamWriter": "wasi_trio.runtime._streams",
-        "make_future": "wasi_trio.runtime._streams",
-        "make_stream": "wasi_trio.runtime._streams",
-    },
-)
+if not TYPE_CHECKING:  # Type checkers would accept any name.
+    __getattr__, __dir__ = lazily(
+        __name__,
+        {
+            "CompileLimits": "wasi_trio.runtime._compile_limits",
+            "Component": "wasi_trio.runtime._component",
+            "Engine": "wasi_trio.runtime._engine",
+            "FEATURES": "wasi_trio.runtime._engine",
+            "FutureReader": "wasi_trio.runtime._streams",
+            "FutureWriter": "wasi_trio.runtime._streams",
+            "Instance": "wasi_trio.runtime._instance",
+            "Limits": "wasi_trio.runtime._engine",
+            "LinkedComponent": "wasi_trio.runtime._component",
+            "StreamReader": "wasi_trio.runtime._streams",
+            "StreamWriter": "wasi_trio.runtime._streams",
+            "make_future": "wasi_trio.runtime._streams",
+            "make_stream": "wasi_trio.runtime._streams",
+        },
+    )

@@ -35,21 +35,22 @@ __all__ = [
     "SettingError",
 ]
 
-__getattr__, __dir__ = lazily(
-    __name__,
-    {
-        "Application": "wasi_trio.serve.asgi._application",
-        "Body": "wasi_trio.wasi.http._body",
-        "BodyAborted": "wasi_trio.wasi.http._body",
-        "Chain": "wasi_trio.serve._middleware",
-        "Exchange": "wasi_trio.serve.pool._exchange",
-        "ExchangeFailed": "wasi_trio.serve.pool._failures",
-        "HandlerOptions": "wasi_trio.serve.pool._options",
-        "JsonFormatter": "wasi_trio.serve._logs",
-        "Metrics": "wasi_trio.serve.pool._metrics",
-        "ProxyHandler": "wasi_trio.serve.pool._handler",
-        "Request": "wasi_trio.wasi.http._messages",
-        "Response": "wasi_trio.wasi.http._messages",
-        "SettingError": "wasi_trio.serve.settings._setting",
-    },
-)
+if not TYPE_CHECKING:  # Type checkers would accept any name.
+    __getattr__, __dir__ = lazily(
+        __name__,
+        {
+            "Application": "wasi_trio.serve.asgi._application",
+            "Body": "wasi_trio.wasi.http._body",
+            "BodyAborted": "wasi_trio.wasi.http._body",
+            "Chain": "wasi_trio.serve._middleware",
+            "Exchange": "wasi_trio.serve.pool._exchange",
+            "ExchangeFailed": "wasi_trio.serve.pool._failures",
+            "HandlerOptions": "wasi_trio.serve.pool._options",
+            "JsonFormatter": "wasi_trio.serve._logs",
+            "Metrics": "wasi_trio.serve.pool._metrics",
+            "ProxyHandler": "wasi_trio.serve.pool._handler",
+            "Request": "wasi_trio.wasi.http._messages",
+            "Response": "wasi_trio.wasi.http._messages",
+            "SettingError": "wasi_trio.serve.settings._setting",
+        },
+    )

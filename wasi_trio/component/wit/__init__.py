@@ -30,19 +30,20 @@ __all__ = [
     "render_func",
 ]
 
-__getattr__, __dir__ = lazily(
-    __name__,
-    {
-        "Interface": "wasi_trio.component.wit._interfaces",
-        "Package": "wasi_trio.component.wit._interfaces",
-        "Wit": "wasi_trio.component.wit._interfaces",
-        "WitError": "wasi_trio.component.wit._lexer",
-        "World": "wasi_trio.component.wit._interfaces",
-        "load": "wasi_trio.component.wit._resolution",
-        "mismatch": "wasi_trio.component._signatures",
-        "parse": "wasi_trio.component.wit._resolution",
-        "render": "wasi_trio.component._signatures",
-        "render_definition": "wasi_trio.component._signatures",
-        "render_func": "wasi_trio.component._signatures",
-    },
-)
+if not TYPE_CHECKING:  # Type checkers would accept any name.
+    __getattr__, __dir__ = lazily(
+        __name__,
+        {
+            "Interface": "wasi_trio.component.wit._interfaces",
+            "Package": "wasi_trio.component.wit._interfaces",
+            "Wit": "wasi_trio.component.wit._interfaces",
+            "WitError": "wasi_trio.component.wit._lexer",
+            "World": "wasi_trio.component.wit._interfaces",
+            "load": "wasi_trio.component.wit._resolution",
+            "mismatch": "wasi_trio.component._signatures",
+            "parse": "wasi_trio.component.wit._resolution",
+            "render": "wasi_trio.component._signatures",
+            "render_definition": "wasi_trio.component._signatures",
+            "render_func": "wasi_trio.component._signatures",
+        },
+    )

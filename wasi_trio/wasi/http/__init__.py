@@ -25,16 +25,17 @@ __all__ = [
     "Response",
 ]
 
-__getattr__, __dir__ = lazily(
-    __name__,
-    {
-        "Body": "wasi_trio.wasi.http._body",
-        "BodyAborted": "wasi_trio.wasi.http._body",
-        "Client": "wasi_trio.wasi.http._client",
-        "HttpError": "wasi_trio.wasi.http._errors",
-        "HttpOptions": "wasi_trio.wasi.http._context",
-        "KeepAlive": "wasi_trio.wasi.http._connections",
-        "Request": "wasi_trio.wasi.http._messages",
-        "Response": "wasi_trio.wasi.http._messages",
-    },
-)
+if not TYPE_CHECKING:  # Type checkers would accept any name.
+    __getattr__, __dir__ = lazily(
+        __name__,
+        {
+            "Body": "wasi_trio.wasi.http._body",
+            "BodyAborted": "wasi_trio.wasi.http._body",
+            "Client": "wasi_trio.wasi.http._client",
+            "HttpError": "wasi_trio.wasi.http._errors",
+            "HttpOptions": "wasi_trio.wasi.http._context",
+            "KeepAlive": "wasi_trio.wasi.http._connections",
+            "Request": "wasi_trio.wasi.http._messages",
+            "Response": "wasi_trio.wasi.http._messages",
+        },
+    )

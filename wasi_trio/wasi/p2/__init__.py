@@ -50,6 +50,7 @@ INTERFACES = located(
     },
 )
 
-__getattr__, __dir__ = lazily(
-    __name__, dict.fromkeys(("InputStream", "OutputStream", "Pollable"), "wasi_trio.wasi.p2._io")
-)
+if not TYPE_CHECKING:  # Type checkers would accept any name.
+    __getattr__, __dir__ = lazily(
+        __name__, dict.fromkeys(("InputStream", "OutputStream", "Pollable"), "wasi_trio.wasi.p2._io")
+    )
