@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from wasi_trio.component import _types as t
 from wasi_trio.component import abi
+from wasi_trio.component._context import Context
 from wasi_trio.component._errors import Trap
 from wasi_trio.component._handles import BorrowScope
 from wasi_trio.component._plan import CoreItem, HostFunc, Lifted, Options, Plan, ResourceBuiltin
@@ -52,6 +53,14 @@ class Export:
         self.borrows = any(t.contains(type_, t.Borrow) for type_ in types)
 
 
+class Entry(NamedTuple):
+    """An instance's part of an export."""
+
+    context: Context
+    core: Func
+    post_return: Func | None
+
+
 #: Maximum depth of calls between components. Each call adds several Python frames. If Python's recursion limit stops a
 #: callback before its first instruction, wasmtime gets an undefined answer.
 MAX_DEPTH = 64
@@ -76,18 +85,18 @@ async def call_export(store: Store, export: Export, arguments: Sequence[Any]) ->
     scope = None
     lowered = False
     try:
-        context = store.context(export.options)
+        context, core, post_return = store.entries.get(export) or _entry(store, export)
         if export.borrows:
             scope = context.scope = BorrowScope()
         flat = export.lower(context, arguments)
         lowered = True
-        results = await call(store, core_func(store, export.core, export.params, export.results), flat)
+        results = await call(store, core, flat)
         value = None if export.lift is None else export.lift(context, results)[0]
         if scope is not None and scope.borrows:
             raise Trap("borrow handles still remain at the end of the call")
-        if export.post_return is not None:
+        if post_return is not None:
             store.may_leave = False
-            await call(store, core_func(store, export.post_return, export.results, ()), results)
+            await call(store, post_return, results)
             store.may_leave = True
     except BaseException as error:
         # If an argument could not be lowered, the guest has not run yet. A failed realloc ends the instance.
@@ -95,6 +104,14 @@ async def call_export(store: Store, export: Export, arguments: Sequence[Any]) ->
             store.dead = store.dead or f"a call into it failed: {type(error).__name__}"
         raise
     return value
+
+
+def _entry(store: Store, export: Export) -> Entry:
+    """Return this instance's part of an export, which is kept for further calls."""
+    post_return = None if export.post_return is None else core_func(store, export.post_return, export.results, ())
+    core = core_func(store, export.core, export.params, export.results)
+    entry = store.entries[export] = Entry(store.context(export.options), core, post_return)
+    return entry
 
 
 def core_func(store: Store, item: CoreItem, params: Sequence[str], results: Sequence[str]) -> Func:

@@ -6,7 +6,7 @@ wait only stores a ``Pending`` and returns. The driver, which is not on the fibe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from time import perf_counter, thread_time
 from typing import Any
 
@@ -106,38 +106,32 @@ class Fiber:
 
 
 @uninterrupted
-async def call(store: Store, func: Func, arguments: Sequence[int]) -> list[int]:
-    """Call a core function on a fiber and return its results as raw bits.
+def call(store: Store, func: Func, arguments: Sequence[int]) -> Coroutine[Any, Any, list[int]]:
+    """Call a core function on a fiber. The coroutine returns its results as raw bits.
 
     Raises Trap or any exception of a host function that the guest called. Cancellation unwinds the guest's stack, and
     the store cannot be used afterwards. This is a checkpoint only if the guest waits or computes for a long time.
     """
     store.check()
-    store.entered = True
-    try:
-        fiber = Fiber(store)
-        fiber.begin(func, arguments)
-        await _drive(fiber)
-    finally:
-        store.entered = False
-    return func.take_results()
+    fiber = Fiber(store)
+    fiber.begin(func, arguments)
+    return _drive(fiber, func)
 
 
 @uninterrupted
 async def instantiate(store: Store, start: Callable[[Any, Any], int]) -> None:
     """Run an instantiation to its end. ``start`` creates the future from the pointers for the trap and the error."""
     store.check()
-    store.entered = True
-    try:
-        fiber = Fiber(store)
-        fiber.future = start(store.trap_out, store.error_out)
-        await _drive(fiber)
-    finally:
-        store.entered = False
+    fiber = Fiber(store)
+    fiber.future = start(store.trap_out, store.error_out)
+    await _drive(fiber, None)
 
 
-async def _drive(fiber: Fiber) -> None:
+@uninterrupted
+async def _drive(fiber: Fiber, func: Func | None) -> list[int]:
+    """Run the fiber's call to its end, and return the results of ``func``, the called function."""
     store = fiber.store
+    store.entered = True
     engine, queue, meter = store.engine, store.queue, store.root.meter
     origin = ORIGIN.get()
     computed = 0.0
@@ -170,10 +164,12 @@ async def _drive(fiber: Fiber) -> None:
     finally:
         fiber.drop()
         store.pending = None
+        store.entered = False
     if store.trap or store.error:
         if engine.orphans:
             await engine.settle_orphans()
         store.raise_failure()
+    return [] if func is None else func.take_results()
 
 
 def metered(fiber: Fiber, run: Callable[[], bool], meter: Meter, task: Any = None) -> bool:

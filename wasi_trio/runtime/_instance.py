@@ -256,6 +256,7 @@ class Instance:
         for store in stores:
             yield from store.drop_resources()
             store.contexts.clear()
+            store.entries.clear()
         if self.profile is not None:
             self.profile.end()
         if not self.closed and not self._expected:

@@ -96,8 +96,8 @@ class Func:
 class Store(ComponentInstance):
     """One component instance with its own wasmtime store.
 
-    ``core`` are the core instances by slot. ``funcs`` are the core functions called so far. ``root`` is the
-    ``Instance`` that contains this store.
+    ``core`` are the core instances by slot. ``funcs`` are the core functions called so far, and ``entries`` what calls
+    of exports need (``runtime._calls.Entry``). ``root`` is the ``Instance`` that contains this store.
 
     A store that trapped, or whose call was cancelled before its end, is ``dead`` and cannot be entered again.
     ``entered`` means that a call is in progress. In WASI 0.2 at most one call is in progress. ``runtime._fiber`` runs
@@ -118,6 +118,7 @@ class Store(ComponentInstance):
         "depth",
         "engine",
         "entered",
+        "entries",
         "error",
         "error_out",
         "failure",
@@ -154,6 +155,7 @@ class Store(ComponentInstance):
         self.answer: Any = None
         self.core: dict[int, ffi.InstanceStruct] = {}
         self.funcs: dict[Any, Func] = {}
+        self.entries: dict[Any, Any] = {}
         self.adapter: ffi.InstanceStruct | None = None
         self.flag = ctypes.create_string_buffer(b"\1", 2)
         self.flag_address = ctypes.addressof(self.flag)
