@@ -97,7 +97,7 @@ class Context:
     def lower_own(self, rep: Any, resource: ResourceType) -> int:
         if resource.owner is None and (bill := getattr(rep, "bill", None)) is not None:
             bill(self.handles.account)
-        return self.handles.add(ResourceHandle(resource, rep, own=True))
+        return self.handles.add(ResourceHandle(resource, rep, True))
 
     def lower_borrow(self, rep: Any, resource: ResourceType) -> int:
         """Add a borrowed handle for the duration of the call ``scope`` (``lower_borrow``)."""

@@ -55,8 +55,9 @@ class HandleTable:
         self.account = Account() if account is None else account
 
     def add(self, entry: Any) -> int:
-        if self.free:
-            index = self.free.pop()
+        free = self.free
+        if free:
+            index = free.pop()
             self.entries[index] = entry
             return index
         index = len(self.entries)

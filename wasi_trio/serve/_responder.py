@@ -93,8 +93,6 @@ class HandlerService:
         self.handler = handler
         self.extra = ExtraHeaders(headers)
         self.answers = OwnAnswers(tuple(response_headers), adds_date)
-        self.response_headers = self.answers.response_headers
-        self.adds_date = adds_date
         self.observed = observed
         self._server_names = server_names
         self._root_path = root_path
@@ -166,11 +164,7 @@ class Responder:
             self._fail(response, f"the guest broke off its response: {body.error}")
             return
         try:
-            head = self._head = _head_of(response, self._stream.request.method)
-            if self._service.response_headers:
-                head.headers += self._service.response_headers
-            if self._service.adds_date and not any(name.lower() == b"date" for name, _ in head.headers):
-                head.headers.append((b"date", current_date()))
+            head = self._head = _head_of(response, self._stream.request.method, self._service.answers)
             if head.bodiless or (body.finished and body.error is None):
                 self._send_whole(response, head)
                 return
@@ -314,18 +308,21 @@ class Responder:
         )
 
 
-def _head_of(response: Response, method: str) -> ResponseHead:
-    """Return the head to send for a response. Raise BadResponse if HTTP does not allow it."""
+def _head_of(response: Response, method: str, own: OwnAnswers) -> ResponseHead:
+    """Return the head to send for a response, with the server's own fields. Raise BadResponse if HTTP forbids it."""
     status = response.status
     if not 200 <= status <= 999:
         raise BadResponse(f"the guest answered with status {status}")
     headers: list[tuple[bytes, bytes]] = []
     length: int | None = None
+    adds_date = own.adds_date
     for name, value in response.headers:
         key = name.lower()
         if key in _CONNECTION:
             continue
-        if key == "content-length":
+        if key == "date":
+            adds_date = False
+        elif key == "content-length":
             if not may_announce_length(method, status):
                 continue
             declared = int(value)
@@ -335,6 +332,9 @@ def _head_of(response: Response, method: str) -> ResponseHead:
                 continue
             length = declared
         headers.append((name.encode("latin-1"), value))
+    headers += own.response_headers
+    if adds_date:
+        headers.append((b"date", current_date()))
     return ResponseHead(status, headers, length, bodiless=not may_have_content(method, status))
 
 

@@ -444,7 +444,7 @@ class Http1Stream:
             head.length = len(content)
         start = protocol.start(head, unread=True)
         if len(content) <= _WORTH_APART and not trailers:
-            self._end([start + content, protocol.finish(None)])
+            self._end([start + content + protocol.finish(None)])
         else:
             self._end([start, *protocol.frame([content]), protocol.finish(trailers)])
 
@@ -515,14 +515,14 @@ class Http1Stream:
         if self._is_over:
             raise ClientLeft
         pending = self._pending_head()
-        self._end(
-            [*pending, self._connection.protocol.finish(trailers if self._request_head.accepts_trailers else None)]
-        )
+        end = self._connection.protocol.finish(trailers if self._request_head.accepts_trailers else None)
+        self._end([*pending, end] if end else pending)
 
     def _end(self, pieces: list[Piece]) -> None:
         self._is_over = True
         self._detach()
-        self._connection.output.write([piece for piece in pieces if piece])
+        if pieces:
+            self._connection.output.write(pieces)
         self._connection.responded()
 
     def abort(self) -> None:

@@ -174,6 +174,8 @@ class Output:
         try:
             if len(pieces) == 1:
                 sent = os.write(self._file, pieces[0])
+                if sent == len(pieces[0]):
+                    return []
             else:
                 if sum(map(len, pieces)) <= _MAX_JOINED:
                     pieces = [b"".join(pieces)]

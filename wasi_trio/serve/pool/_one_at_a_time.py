@@ -57,10 +57,12 @@ class OneAtATime:
             self._used_scope = False
             try:
                 with scope:
-                    while exchange is not None and self._can_share_scope():
+                    while exchange is not None:
                         if worker.begin(exchange):
                             await self._serve_one(instance, exchange)
-                        exchange = await self._next(instance) if self._can_share_scope() else None
+                            if not self._can_share_scope():
+                                break
+                        exchange = await self._next(instance)
             finally:
                 for cut in self._serving:
                     self._end_cut(instance, cut, scope.cancelled_caught)
@@ -75,14 +77,15 @@ class OneAtATime:
         """Wait for the next request. Return None if the instance serves no more."""
         worker = self._worker
         admission, slot = worker.pool.admission, worker.slot
-        if instance.dead:
+        if not slot.ready and instance.dead:
             return None
         while not worker.inbox:
             if admission.spent(slot):
                 worker.retire(Retirement.REUSE_COUNT)
             if slot.retired is not None:
                 return None
-            worker.pool.set_ready(slot, True)
+            if not slot.ready:  # usually ``Worker.done`` has set it
+                worker.pool.set_ready(slot, True)
             if worker.inbox:  # set_ready() has placed a waiting request here
                 break
             if self._nursery is not None:

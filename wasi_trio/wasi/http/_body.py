@@ -449,11 +449,12 @@ class Body:
             return
         self.refusal = reason
         self.closed = True
+        if self.end is not None:
+            return  # everything was taken, and nobody waits
         self._charge = None
         self._chunks.clear()
         self.buffered = 0
-        if self.end is None:
-            self._notify_end(BodyEnd.UNREAD if self.finished else BodyEnd.LEFT)
+        self._notify_end(BodyEnd.UNREAD if self.finished else BodyEnd.LEFT)
         self._wake_reader()
         self._wake_writer()
 

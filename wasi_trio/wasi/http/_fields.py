@@ -108,6 +108,7 @@ class FieldMap:
         fields = cls()
         forbidden = cls.forbidden
         fields._entries = [entry for entry in entries if entry[0].lower() not in forbidden]
+        fields._spellings = None
         fields.immutable = True
         if counted:
             fields.size = sum([len(value) for _, value in fields._entries]) + 2 * FIELD_OVERHEAD * len(fields._entries)
@@ -173,6 +174,8 @@ class FieldMap:
 
     def content_length(self) -> int | None:
         """Return the announced length. Raises FieldError if it is not a number, or if several values differ."""
+        if self._spellings is not None and "content-length" not in self._spellings:
+            return None
         try:
             lengths = {parse_content_length(value) for value in self.values("content-length")}
         except ValueError:

@@ -10,12 +10,12 @@ def may_have_content(method: str, status: int) -> bool:
     """
     if status < 200 or status in (204, 304) or method == "HEAD":
         return False
-    return not _opens_tunnel(method, status)
+    return method != "CONNECT" or status >= 300  # otherwise it opens a tunnel
 
 
 def may_announce_length(method: str, status: int) -> bool:
     """Return whether that response may have a ``content-length``, even if it has no content."""
-    return status >= 200 and status != 204 and not _opens_tunnel(method, status)
+    return status >= 200 and status != 204 and (method != "CONNECT" or status >= 300)
 
 
 def response_headers(method: str, status: int, headers: list[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
@@ -23,10 +23,6 @@ def response_headers(method: str, status: int, headers: list[tuple[str, bytes]])
     if may_announce_length(method, status):
         return headers
     return [field for field in headers if field[0].lower() != "content-length"]
-
-
-def _opens_tunnel(method: str, status: int) -> bool:
-    return method == "CONNECT" and 200 <= status < 300
 
 
 class ContentLength:

@@ -217,7 +217,7 @@ class OutgoingResponse(_Outgoing):
             raise HttpError("HTTP-protocol-error")
         length = self._announced()
         length.applies = may_have_content(method, status)
-        body = self.content()
+        body = self._body if self._body is not None else self.content()
         if body.finished:
             if not length.applies:
                 body = Body.empty()
