@@ -46,7 +46,7 @@ def commands() -> Iterator[str]:
 COMMANDS = list(dict.fromkeys(commands()))
 SYNOPSES = [line for line in COMMANDS if " -m wasi_trio " in line and ("[" in line or line.endswith("..."))]
 SERVERS = [line for line in COMMANDS if re.search(r" -m wasi_trio serve|\bhypercorn ", line) and line not in SYNOPSES]
-ENDING = re.compile(r" -m wasi_trio (?:run|inspect|compile|bindgen|completion|--help|--version)\b")
+ENDING = re.compile(r" -m wasi_trio (?:run|inspect|compile|bindgen|wit|completion|--help|--version)\b")
 RUNS = [line for line in COMMANDS if ENDING.search(line) and line not in SYNOPSES]
 
 

@@ -63,6 +63,7 @@ cli.commands = located(  # type: ignore[assignment]
         "inspect": "_tools.inspect",
         "compile": "_tools.compile_",
         "bindgen": "_tools.bindgen",
+        "wit": "_tools.wit",
         "profile": "_tools.profile",
         "completion": "_tools.completion",
     },

@@ -69,6 +69,13 @@ Examples:
   wasi-trio bindgen app.wasm -o app_bindings
   wasi-trio bindgen wit -o bindings --world plugin
 """,
+    "wit": """\b
+Examples:
+  wasi-trio wit -o wit/deps
+      for a guest of WASI 0.2, whose own world is in wit/world.wit
+  wasi-trio wit --version 0.3 -o wit/deps
+  wasi-trio wit > wasi.wit
+""",
     "profile": """\b
 Example:
   wasi-trio serve --profile guest app.wasm

@@ -1,4 +1,4 @@
-"""The commands besides ``serve`` and ``run``: ``inspect``, ``compile``, ``bindgen``, ``profile`` and ``completion``."""
+"""The commands ``inspect``, ``compile``, ``bindgen``, ``wit``, ``profile`` and ``completion``."""
 
 from __future__ import annotations
 
@@ -112,6 +112,39 @@ def bindgen(source: str, output: str, world: str | None, **engine: Any) -> None:
         generate(source, output, world, given_engine(engine))
     except (BindgenError, LoadError) as error:
         raise click.UsageError(str(error)) from None
+
+
+@click.command(cls=Examples, short_help="Print or copy the WIT of WASI, to build guests with.", epilog=EXAMPLES["wit"])
+@click.option(
+    "--version",
+    type=click.Choice(["0.2", "0.3"]),
+    default="0.2",
+    show_default=True,
+    help="Version of WASI.",
+)
+@click.option(
+    "-o", "--output", metavar="DIR", help="Write a folder for each package into DIR.  [default: standard output]"
+)
+def wit(version: str, output: str | None) -> None:
+    """Print the WIT of WASI as one text, or copy its packages to DIR.
+
+    Toolchains look for the packages in wit/deps, beside your own WIT in wit. The output includes wasi:config,
+    wasi:keyvalue and wasi:logging.
+    """
+    from pathlib import Path
+
+    from wasi_trio.wasi.wit import _packages as wasi
+
+    found = wasi.packages(version)
+    if output is None:
+        return write_out(wasi.document(found))
+    try:
+        wasi.write(found, Path(output))
+    except wasi.ForeignFile as error:
+        raise click.UsageError(str(error)) from None
+    except OSError as error:
+        raise click.UsageError(f"cannot write {error.filename or output}: {error.strerror}") from None
+    return write_out("".join(f"{shown(os.path.join(output, each.folder))}: {each.name}\n" for each in found))
 
 
 @contextmanager
