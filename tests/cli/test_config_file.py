@@ -66,6 +66,11 @@ def test_a_unix_socket_and_settings_from_the_file(folder: Path) -> None:
         response = get("http://x/", httpx.HTTPTransport(uds=str(folder / "s")))
         assert (response.text, response.headers["server"]) == ("1\n", "wasi_trio")
         assert [get(match[1]).text for _ in range(3)] == ["2\n", "3\n", "1\n"]
+        # A response that no guest has made.
+        with httpx.Client(trust_env=False, timeout=60) as client:
+            response = client.get(match[1], headers={"expect": "magic"})
+        assert (response.status_code, response.headers["server"]) == (417, "wasi_trio")
+        assert "date" in response.headers
     assert not (folder / "s").exists()
 
 

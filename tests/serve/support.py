@@ -71,10 +71,16 @@ class Answering:
         self._service(stream)
 
 
-def server(service: Service, *, max_connections: int | None = None, **limits: Any) -> Server:
+def server(
+    service: Service,
+    *,
+    max_connections: int | None = None,
+    fields: Callable[[], list[tuple[bytes, bytes]]] = list,
+    **limits: Any,
+) -> Server:
     """Return a server for a service. A half-closed client counts as gone, unless the limits say otherwise."""
     limits = {"half_closed_timeout": 0.0, **limits}
-    return Server(service, limits=ConnectionLimits(**limits), max_connections=max_connections)
+    return Server(service, limits=ConnectionLimits(**limits), max_connections=max_connections, fields=fields)
 
 
 @asynccontextmanager

@@ -62,6 +62,11 @@ class Recorder:
         stream.send_whole(head, b"" if bodiless else content, None)
 
 
+#: The fields of a server's own responses, and as they appear in a head of HTTP/1.
+OWN = [(b"server", b"ours"), (b"date", b"today"), (b"alt-svc", b"h3")]
+OWN_LINES = b"server: ours\r\ndate: today\r\nalt-svc: h3\r\n"
+
+
 async def answer(request: bytes, service: Any = None, **limits: Any) -> bytes:
     """Send a request on a new connection, close the sending side, and return everything received."""
     options = {"half_closed_timeout": 30.0, **limits}
@@ -232,6 +237,60 @@ async def test_oversized_heads(where: str) -> None:
 async def test_connect_is_not_implemented() -> None:
     received = await answer(b"CONNECT x:443 HTTP/1.1\r\nhost: x:443\r\n\r\n")
     assert received.startswith(b"HTTP/1.1 501 Not Implemented\r\n")
+
+
+def broken(stream: HttpStream) -> None:
+    raise RuntimeError("a mistake of the server")
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"GET / HTTP/1.1\r\n\r\n", 400),
+        (b"GET / HTTP/2.0\r\n\r\n", 505),
+        (b"GET /" + b"x" * 20_000, 414),
+        (b"GET / HTTP/1.1\r\n" + HOST + b"x: " + b"y" * 20_000, 431),
+        (b"GET / HTTP/1.1\r\n" + HOST + b"expect: magic\r\n\r\n", 417),
+        (b"CONNECT x:1 HTTP/1.1\r\nhost: x:1\r\n\r\n", 501),
+        (b"GET / HTTP/1.1\r\n" + HOST + b"connection: close\r\n\r\n", 500),
+    ],
+)
+async def test_fields_of_the_servers_own_responses(request_: bytes, status: int) -> None:
+    received = await answer(request_, broken, fields=lambda: [*OWN])
+    assert received.startswith(b"HTTP/1.1 %d " % status)
+    assert OWN_LINES in received
+    head, _, content = received.partition(b"\r\n\r\n")
+    assert content
+    # A response to HEAD has no content, or the client would take it for the next response.
+    bodiless = await answer(request_.replace(b"GET", b"HEAD"), broken, fields=lambda: [*OWN])
+    if status != 501:
+        assert bodiless == head + b"\r\n\r\n"
+
+
+async def test_a_slow_head_gets_the_servers_fields(mock_clock: trio.testing.MockClock) -> None:
+    async with serving(Recorder(), keep_alive_timeout=5.0, fields=lambda: OWN) as port, await connect(port) as stream:
+        await stream.send_all(b"GET /")
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        mock_clock.jump(6)
+        received = await read_to_end(stream)
+    assert received.startswith(b"HTTP/1.1 408 ")
+    assert OWN_LINES in received
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_fields_of_the_servers_own_responses_over_http2(method: str) -> None:
+    async with speaking(broken, fields=lambda: [*OWN]) as client:
+        for more, status in [((("x", "y" * 20_000),), "431"), ((("expect", "magic"),), "417"), ((), "500")]:
+            number = await send_head(client, *more, method=method)
+            head: dict[str, str] = {}
+            with trio.fail_after(PATIENCE):
+                while number not in client.ended:
+                    for event in await client.receive():
+                        if isinstance(event, h2.events.ResponseReceived):
+                            head = dict(event.headers)  # type: ignore[arg-type]
+            assert head[":status"] == status
+            assert (head["server"], head["date"], head["alt-svc"]) == ("ours", "today", "h3")
+            assert bool(client.received.pop(number, b"")) is (method == "GET")
 
 
 # ---- connections ---------------------------------------------------------------------------------------------

@@ -52,6 +52,11 @@ class OwnAnswers:
     response_headers: tuple[tuple[bytes, bytes], ...] = ()
     adds_date: bool = True
 
+    def fields(self) -> list[tuple[bytes, bytes]]:
+        """Return the fields of a response that the server makes."""
+        date = [(b"date", current_date())] if self.adds_date else []
+        return [*self.response_headers, *date]
+
     def error(
         self, status: int, method: str, retry_after: int | None = None
     ) -> tuple[ResponseHead, bytes, Trailers | None]:
@@ -60,12 +65,10 @@ class OwnAnswers:
         headers = [
             (b"content-type", b"text/plain; charset=utf-8"),
             (b"content-length", b"%d" % len(content)),
-            *self.response_headers,
+            *self.fields(),
         ]
         if retry_after is not None:
             headers.append((b"retry-after", b"%d" % retry_after))
-        if self.adds_date:
-            headers.append((b"date", current_date()))
         bodiless = method == "HEAD"
         return ResponseHead(status, headers, len(content), bodiless), b"" if bodiless else content, None
 

@@ -43,5 +43,6 @@ async def server(*sources: Source, **settings: Unpack[Settings]) -> AsyncIterato
     with closing(bind(("127.0.0.1", 0))) as listener:
         live = LiveServer(names, address_of(listener))
         async with live._open(chain, settings) as handler, open_nursery() as nursery:
-            nursery.start_soon(Server(HandlerService(handler)).run, [listener], trio.Event())
+            service = HandlerService(handler)
+            nursery.start_soon(Server(service, fields=service.answers.fields).run, [listener], trio.Event())
             yield live

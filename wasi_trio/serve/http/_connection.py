@@ -42,7 +42,11 @@ class Phase(IntEnum):
 
 @dataclass(slots=True)
 class Front:
-    """The state shared by a server's connections. ``service`` answers a request, and must not wait."""
+    """The state shared by a server's connections.
+
+    ``service`` answers a request, and must not wait. ``fields`` returns further fields for the responses that the
+    connections make by themselves.
+    """
 
     service: Callable[[HttpStream], None]
     limits: ConnectionLimits
@@ -50,6 +54,7 @@ class Front:
     #: The account that counts the memory held by connections.
     account: Account
     access_log: AccessLog | None = None
+    fields: Callable[[], list[tuple[bytes, bytes]]] = list
     phase: Phase = Phase.SERVING
 
 
@@ -133,9 +138,18 @@ class Connection(ABC):
             self.front.service(stream)
         except Exception:
             logger.exception("A request failed in the server")
-            content = b"Internal Server Error\n"
-            headers = [(b"content-type", b"text/plain; charset=utf-8")]
-            stream.send_whole(ResponseHead(500, headers), content, None)
+            stream.send_whole(*self.own_answer(500, "Internal Server Error", stream.request.method), None)
+
+    def own_answer(self, status: int, text: str, method: str) -> tuple[ResponseHead, bytes]:
+        """Return the head and the content of a response without a service."""
+        content = f"{text}\n".encode()
+        headers = [
+            (b"content-type", b"text/plain; charset=utf-8"),
+            (b"content-length", b"%d" % len(content)),
+            *self.front.fields(),
+        ]
+        bodiless = method == "HEAD"
+        return ResponseHead(status, headers, len(content), bodiless), b"" if bodiless else content
 
     def release(self) -> None:
         """Drop all references at the end of the connection, so that no cycle remains."""

@@ -175,13 +175,12 @@ class Http1Connection(Connection):
         """Refuse a malformed request, and end the connection."""
         self.log_refused(error)
         protocol = self.protocol
+        method = protocol.method
         protocol.receive_end()
         if protocol.sending is Sending.CONTENT:
             self.cut()  # the response has begun
         elif protocol.sending is Sending.NOTHING or protocol.sending is Sending.HEAD:
-            content = f"{error}\n".encode()
-            headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(content))]
-            head = ResponseHead(error.status, headers, len(content))
+            head, content = self.own_answer(error.status, str(error), method)
             self.output.write([protocol.start(head, unread=True) + content + protocol.finish(None)])
         self._leave()
 

@@ -92,6 +92,9 @@ _SENDING: dict[tuple[Sending, Event], Sending] = {
 #: The maximum content to read after an early response, in bytes. With more content left, the connection is closed.
 MAX_DRAINED = 64 << 10
 
+#: The maximum length of a method.
+_MAX_METHOD = 64
+
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 #: The status lines of all statuses with a reason phrase.
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
@@ -169,6 +172,13 @@ class Http1Protocol:
     def begun(self) -> bool:
         """Whether part of a head has arrived, but not all of it."""
         return self.receiving is Receiving.HEAD and bool(self._buffer)
+
+    @property
+    def method(self) -> str:
+        """The method of the active request, or of the one that is arriving. Empty if it is neither."""
+        if self.head is not None:
+            return self.head.method
+        return self._buffer[:_MAX_METHOD].partition(b" ")[0].decode("latin-1")
 
     def next_head(self) -> Http1Head | None:
         """Return the next request's head once it is complete. The caller must take its content before the next head.

@@ -180,11 +180,12 @@ class Http2Connection(Connection):
                 self.protocol.reset(number, ErrorCodes.PROTOCOL_ERROR)
                 return
             body = Body.empty() if event.stream_ended is not None else Body()
-            request = Request("GET", None, None, None, [], body)
+            method = next(
+                (bytes(value).decode("latin-1") for name, value in event.headers or () if name == b":method"), ""
+            )
+            request = Request(method, None, None, None, [], body)
             self.streams[number] = stream = Http2Stream(request, self, number, accepts_trailers=False)
-            content = f"{error}\n".encode()
-            headers = [(b"content-type", b"text/plain; charset=utf-8")]
-            stream.send_whole(ResponseHead(error.status, headers), content, None)
+            stream.send_whole(*self.own_answer(error.status, str(error), method), None)
             return
         accepts_trailers = any(name == "te" for name, _ in request.headers)
         self.streams[number] = stream = Http2Stream(request, self, number, accepts_trailers)

@@ -49,7 +49,8 @@ class Server:
     A client begins with HTTP/1 or HTTP/2, or negotiates one over TLS. At most ``max_connections`` connections are open;
     further ones wait to be accepted. TLS handshakes do not count. During shutdown, connections have ``drain_timeout``
     seconds to finish, and are closed then. The server calls ``access_log`` for each response. ``budget`` counts the
-    memory that requests and responses hold here.
+    memory that requests and responses hold here. ``fields`` returns further fields for the responses without a service,
+    such as those to malformed requests.
     """
 
     def __init__(
@@ -61,9 +62,10 @@ class Server:
         drain_timeout: float | None = None,
         access_log: AccessLog | None = None,
         budget: Budget | None = None,
+        fields: Callable[[], list[tuple[bytes, bytes]]] = list,
     ) -> None:
         account = Account(budget=budget, is_instance=False)
-        self._front = Front(service, limits or ConnectionLimits(), Turns(), account, access_log)
+        self._front = Front(service, limits or ConnectionLimits(), Turns(), account, access_log, fields)
         self._drain_timeout = math.inf if drain_timeout is None else drain_timeout
         self._slots = trio.Semaphore(max_connections) if max_connections is not None else None
         self._connections: set[Connection] = set()

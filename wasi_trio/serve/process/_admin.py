@@ -18,7 +18,7 @@ from prometheus_client.core import Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from wasi_trio._texts import get_logger
-from wasi_trio.serve._responder import current_date
+from wasi_trio.serve._responder import OwnAnswers, current_date
 from wasi_trio.serve.http._server import Server
 from wasi_trio.serve.http._stream import HttpStream, ResponseHead
 from wasi_trio.serve.pool._metrics import Metrics
@@ -122,7 +122,8 @@ async def serve_site(listener: socket.socket, site: Site) -> None:
     No guests may run on the same event loop.
     """
     try:
-        await Server(AdminService(site), max_connections=MAX_CONNECTIONS).run([listener], trio.Event())
+        server = Server(AdminService(site), max_connections=MAX_CONNECTIONS, fields=OwnAnswers().fields)
+        await server.run([listener], trio.Event())
     except Exception:
         logger.exception(FAILED)
 

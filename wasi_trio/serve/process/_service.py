@@ -106,6 +106,7 @@ class Service:
                     max_connections=settings["max-concurrent-connections"],
                     access_log=protocols.access_log,
                     budget=budget,
+                    fields=self._answers.fields,
                     drain_timeout=None if protocols.drain_timeout is None else protocols.drain_timeout + _REPLY_SECONDS,
                 )
                 if ready is not None:
@@ -119,6 +120,10 @@ class Service:
                 )
                 nursery.cancel_scope.cancel()
             pools.end()
+
+    @property
+    def _answers(self) -> OwnAnswers:
+        return OwnAnswers(tuple(self.protocols.response_headers), self.protocols.adds_date)
 
     def _common(self, state: State) -> Common:
         """Return the options shared by all routes of this process."""
@@ -150,7 +155,7 @@ class Service:
 
         return Common(
             adapt,
-            OwnAnswers(tuple(protocols.response_headers), protocols.adds_date),
+            self._answers,
             protocols.server_names,
             protocols.root_path,
             self._is_observed,
