@@ -175,7 +175,7 @@ class Http1Protocol:
 
     @property
     def method(self) -> str:
-        """The method of the active request, or of the one that is arriving. Empty if it is neither."""
+        """The method of the active request, or of an incomplete head. Empty without either."""
         if self.head is not None:
             return self.head.method
         return self._buffer[:_MAX_METHOD].partition(b" ")[0].decode("latin-1")
