@@ -417,6 +417,25 @@ async def test_a_wrong_argument_fails_its_call_alone(
         assert (instance.pump.idle, instance.pump.calls) == (True, set())
 
 
+@pytest.mark.parametrize("cause", [ZeroDivisionError("in the host"), Trap("by the guest")])
+async def test_later_calls_name_the_first_failure(cause: Exception) -> None:
+    async def add(self: Api, a: int, b: int) -> int:
+        raise cause
+
+    async with running(WAT, api(add=add)) as instance:
+        with pytest.raises(type(cause)) as first:
+            await instance.call("add", None, 1, 2)
+        assert first.value is cause
+        what = "it trapped" if isinstance(cause, Trap) else "it failed: ZeroDivisionError"
+        for _ in range(2):
+            with pytest.raises(Trap, match=f"^cannot enter component instance: {what}: {cause}$") as caught:
+                await instance.call("twice", None, 1)
+            assert caught.value.__cause__ is cause
+    with pytest.raises(Trap, match=r"^cannot enter component instance: the instance is closed$") as caught:
+        await instance.call("twice", None, 1)
+    assert caught.value.__cause__ is None, "a closed instance keeps nothing"
+
+
 # ---- streams and futures -----------------------------------------------------------------------------------
 
 

@@ -173,6 +173,32 @@ async def test_a_host_function_with_an_invalid_result(start: Start) -> None:
             await instance.call("twice", None, 1)
 
 
+@pytest.mark.parametrize("waits", [False, True])
+async def test_later_calls_name_the_first_failure(waits: bool, start: Start) -> None:
+    class Failing:
+        async def add(self, a: int, b: int) -> int:
+            if waits:
+                await trio.lowlevel.checkpoint()
+            raise ZeroDivisionError("in the host")
+
+    async with start(ADD, {"test:host/math": Failing()}) as instance:
+        with pytest.raises(ZeroDivisionError) as first:
+            await instance.call("twice", None, 1)
+        for _ in range(2):
+            with pytest.raises(Trap, match=r"instance: it failed: ZeroDivisionError: in the host$") as caught:
+                await instance.call("twice", None, 1)
+            assert caught.value.__cause__ is first.value
+
+
+async def test_later_calls_name_a_cancellation(start: Start) -> None:
+    async with start(ADD, {"test:host/math": SlowMath()}) as instance:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await instance.call("twice", None, 1)
+        with pytest.raises(Trap, match=r"instance: a call into it was cancelled$"):
+            await instance.call("twice", None, 1)
+
+
 async def test_a_wrong_argument_leaves_the_instance(start: Start) -> None:
     class Broken:
         def __index__(self) -> int:

@@ -14,7 +14,7 @@ from wasi_trio.component._handles import BorrowScope
 from wasi_trio.component._plan import CoreItem, HostFunc, Lifted, Options, Plan, ResourceBuiltin
 from wasi_trio.runtime._fiber import call
 from wasi_trio.runtime._host_calls import run
-from wasi_trio.runtime._store import Func, Store
+from wasi_trio.runtime._store import Func, Store, end_of
 from wasi_trio.runtime._trampolines import Callee
 
 
@@ -101,7 +101,7 @@ async def call_export(store: Store, export: Export, arguments: Sequence[Any]) ->
     except BaseException as error:
         # If an argument could not be lowered, the guest has not run yet. A failed realloc ends the instance.
         if lowered or isinstance(error, Trap):
-            store.dead = store.dead or f"a call into it failed: {type(error).__name__}"
+            store.dead = store.dead or end_of(error)
         raise
     return value
 

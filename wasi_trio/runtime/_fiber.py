@@ -17,7 +17,7 @@ from wasi_trio.runtime import _ffi as ffi
 from wasi_trio.runtime._host_calls import leave, wait_for
 from wasi_trio.runtime._keyboard import uninterrupted
 from wasi_trio.runtime._origins import ORIGIN
-from wasi_trio.runtime._store import Func, Store
+from wasi_trio.runtime._store import Func, Store, end_of
 
 #: Gets the processor time in seconds that a call has used, and its task in WASI 0.3. May raise Trap.
 Meter = Callable[[Any, float], None]
@@ -158,8 +158,8 @@ async def _drive(fiber: Fiber, func: Func | None) -> list[int]:
                     await queue.begin(store.root.linked)
                 computed = 0.0
                 done = fiber.resume() if meter is None else metered(fiber, fiber.resume, meter)
-    except BaseException:
-        store.dead = store.dead or "an earlier call into it did not run to its end"
+    except BaseException as failure:
+        store.dead = store.dead or end_of(failure)
         raise
     finally:
         fiber.drop()

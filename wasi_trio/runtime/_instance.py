@@ -46,6 +46,7 @@ class Instance:
         "closed",
         "context",
         "expired",
+        "failure",
         "hosts",
         "limits",
         "linked",
@@ -67,6 +68,8 @@ class Instance:
         self.account.grown(self._expected)
         self.stores: list[Store | None] = [None] * linked.plan.parts
         self.pump: Pump | None = None
+        #: The exception that ended the instance, as the cause for later calls. It goes when the instance is closed.
+        self.failure: Exception | None = None
         self.closed = False
         #: Returns whether the instance's work has missed its deadline, which allows interrupting a call that blocks.
         self.expired: Callable[[], bool] | None = None
@@ -125,7 +128,8 @@ class Instance:
         """Call an exported function: ``call("run")``, or ``call("acme:kv/store", "get", "key")`` for an interface.
 
         Raises LinkError if the component does not export it, HostError if an argument does not fit its type, Trap, and
-        any exception of a host function. An argument that does not fit leaves the instance as it was.
+        any exception of a host function. An argument that does not fit leaves the instance as it was. Calls of an
+        instance that has failed raise Trap, whose ``__cause__`` is the first failure.
         """
         export = self.linked.find_export(name, function)
         if export is None:
@@ -138,12 +142,17 @@ class Instance:
         if isinstance(export, LiftedFunction):
             return await self._call_concurrently(export, arguments)
         store = self.stores[export.part]
-        if store is None:
-            raise Trap(f"cannot enter component instance: {self.dead}")
+        if store is None or store.dead is not None:
+            raise self._ended() from self.failure
         store.depth = 0
         if export.check is not None:
             export.check(arguments)
-        return await call_export(store, export, arguments)
+        try:
+            return await call_export(store, export, arguments)
+        except Exception as error:
+            if self.dead is not None:
+                self.failure = self.failure or error
+            raise
 
     async def drop(self, resource: GuestResource) -> None:
         """Drop a resource that the component implements and the host owns, and run its destructor.
@@ -184,8 +193,13 @@ class Instance:
         """Return the pump. Raises Trap if the instance cannot be entered."""
         pump = self.pump
         if pump is None or pump.failure is not None or self.dead is not None:
-            raise Trap(f"cannot enter component instance: {self.dead}")
+            if pump is not None and isinstance(pump.failure, Exception):
+                self.failure = pump.failure
+            raise self._ended() from self.failure
         return pump
+
+    def _ended(self) -> Trap:
+        return Trap(f"cannot enter component instance: {self.dead}")
 
     @property
     def dead(self) -> str | None:
@@ -267,7 +281,7 @@ class Instance:
         if self.register is not None:
             self.register.closed(self)
         self.stores = [None] * len(self.stores)
-        self.pump = self.expired = self.on_suspended = None
+        self.pump = self.expired = self.on_suspended = self.failure = None
         self.hosts.clear()
         self.bound.clear()
 

@@ -35,7 +35,7 @@ from wasi_trio.runtime._host_calls import Pending, steps, wait_for
 from wasi_trio.runtime._keyboard import uninterrupted
 from wasi_trio.runtime._origins import ORIGIN, Origin
 from wasi_trio.runtime._run_queue import CPU_BOUND, run_queue
-from wasi_trio.runtime._store import Store
+from wasi_trio.runtime._store import Store, end_of
 from wasi_trio.runtime._ticker import Ticker
 
 if TYPE_CHECKING:
@@ -525,7 +525,7 @@ class Pump:
 
     def _end(self, error: BaseException) -> None:
         self.failure = error
-        self.instance.retire(f"it failed: {type(error).__name__}")
+        self.instance.retire(end_of(error))
         calls, self.calls = self.calls, set()
         for call in calls:
             call.fail(error)

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from time import thread_time
 from typing import Any
 
+import trio
+
 from wasi_trio._texts import get_logger, shown_lines
 from wasi_trio.component._context import Context
 from wasi_trio.component._errors import Trap
@@ -279,10 +281,10 @@ class Store(ComponentInstance):
         self.trap.value = self.error.value = None
         failure, self.failure = self.failure, None
         if failure is not None:
-            self.dead = self.dead or f"it failed: {_first_line(str(failure)) or type(failure).__name__}"
+            self.dead = self.dead or end_of(failure)
             raise failure
         trap = Trap(shown_lines(readable(message), indent=""))
-        self.dead = self.dead or f"it trapped: {_first_line(str(trap))}"
+        self.dead = self.dead or end_of(trap)
         raise trap
 
     def epoch(self) -> str | None:
@@ -410,8 +412,14 @@ class Store(ComponentInstance):
         return int(raw[0]) & _MASK32
 
 
-def _first_line(text: str) -> str:
-    return text.split("\n", 1)[0]
+def end_of(error: BaseException) -> str:
+    """Return the reason that later callers of an instance get for its end by an exception."""
+    if isinstance(error, trio.Cancelled):
+        return "a call into it was cancelled"
+    text = str(error).split("\n", 1)[0]
+    if isinstance(error, Trap):
+        return f"it trapped: {text}"
+    return f"it failed: {type(error).__name__}: {text}" if text else f"it failed: {type(error).__name__}"
 
 
 def readable(message: str) -> str:
