@@ -306,9 +306,41 @@ def test_unmet_imports(tmp_path: Path) -> None:
               (import "wasi:random/random@0.2.0" (instance (export "no-such" (func)))))"""
         )
     )
-    message = fails("serve", str(path))
-    for name in ("acme:one/first@1.0.0", "acme:two/second", "wasi:random/random@0.2.0"):
-        assert name in message
+    parts = [
+        f"{path}: nothing provides these imports of the component: acme:one/first@1.0.0, acme:two/second, "
+        "wasi:random/random@0.2.0 no-such",
+        "this host has wasi:random@0.2.12 and wasi:random@0.3.0: build the component with that WIT (`python -m "
+        "wasi_trio wit` prints it)",
+        "implement the others in your own Python program (see the page 'Host functions'), or compose the component "
+        "with one that exports them (`wac plug`)",
+    ]
+    for command in ("serve", "run"):
+        assert fails(command, str(path)).split("; ") == parts
+
+
+@pytest.mark.parametrize(
+    ("names", "advice"),
+    [
+        (["acme:a/b@1.0.0"], "implement acme:a/b@1.0.0 in your own Python program "),
+        (["acme:a/b", "wasi:nn/graph@0.2.0"], "implement them in your own Python program "),
+        (
+            ["wasi:http/types@0.3.0-rc-2026-01-06"],
+            "this host has wasi:http@0.2.12 and wasi:http@0.3.0: build the component with that WIT ",
+        ),
+        (["wasi:config/runtime@0.2.0-draft"], "this host has wasi:config@0.2.0-rc.1: build the component with that "),
+        (
+            ["wasi:config/store@0.2.0-rc.1", "wasi:keyvalue/store@0.2.0-draft2", "acme:a/b"],
+            "wasi:config requires the option --config-var NAME=VALUE; wasi:keyvalue requires the option --keyvalue "
+            "NAME=URL; implement acme:a/b in your own Python program ",
+        ),
+    ],
+)
+def test_advice_about_unmet_imports(names: list[str], advice: str, tmp_path: Path) -> None:
+    path = tmp_path / "app.wasm"
+    imports = "".join(f'(import "{name}" (instance (export "f" (func))))' for name in names)
+    path.write_bytes(wasmtime.wat2wasm(f"(component {imports})"))
+    line = fails("serve", str(path))
+    assert line.startswith(f"{path}: nothing provides these imports of the component: {', '.join(names)}; {advice}")
 
 
 def test_an_unmet_import_of_an_http_component(tmp_path: Path) -> None:

@@ -235,7 +235,11 @@ def test_a_new_component_is_reloaded(folder: Path) -> None:
 
 
 WRONG_WORKER = 'wasi_trio runs on trio: set worker_class = "trio" (hypercorn --worker-class trio)'
-NO_LINK = "app.wasm: nothing provides these imports of the component: tests:nowhere/nothing@1.0.0"
+NO_LINK = (
+    "app.wasm: nothing provides these imports of the component: tests:nowhere/nothing@1.0.0; implement "
+    "tests:nowhere/nothing@1.0.0 in your own Python program (see the page 'Host functions'), or compose the component "
+    "with one that exports it (`wac plug`)"
+)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -19,9 +18,9 @@ from wasi_trio.runtime._component import Component, LinkedComponent
 from wasi_trio.runtime._engine import Engine
 from wasi_trio.runtime._profile_options import Profiling
 from wasi_trio.runtime._wasmtime import WasmtimeError
-from wasi_trio.wasi import proposals
 from wasi_trio.wasi._core_modules import PREAMBLE, remedy
 from wasi_trio.wasi._imports import link_wasi
+from wasi_trio.wasi._unmet import advice
 from wasi_trio.wasi.registry._errors import RegistryError
 from wasi_trio.wasi.registry._references import is_pinned, is_reference, parse_reference, pin
 
@@ -185,13 +184,5 @@ def link_compiled(component: Component, name: str, imports: Imports | None = Non
 def load_error(name: str, error: ComponentError) -> LoadError:
     """Return a LoadError for an error in the component ``name``."""
     missing = error.missing if isinstance(error, LinkError) else ()
-    line = "; ".join((" ".join(str(error).split()), *_options_for(missing)))
+    line = "; ".join((" ".join(str(error).split()), *advice(missing)))
     return LoadError(shown(f"{name}: {line}", 8 * MAX_LENGTH), missing)
-
-
-def _options_for(missing: Iterable[str]) -> Iterator[str]:
-    """Return hints about the options that provide the missing imports."""
-    interfaces = {line.split()[0] for line in missing}
-    for given, option in ((proposals.CONFIG, "--config-var NAME=VALUE"), (proposals.KEYVALUE, "--keyvalue NAME=URL")):
-        if not interfaces.isdisjoint(given):
-            yield f"{next(iter(given)).partition('/')[0]} requires the option {option}"
