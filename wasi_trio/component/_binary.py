@@ -40,7 +40,10 @@ PLAIN_BUILTINS = {
     0x24: "backpressure.inc",
     0x25: "backpressure.dec",
 }
-FLAG_BUILTINS = {0x06: "subtask.cancel", 0x0C: "thread.yield"}
+FLAG_BUILTINS = {0x06: "subtask.cancel"}
+THREAD_YIELD = 0x0C
+#: Its place in the binary format remains, but it must be zero.
+_CANCELLABLE = "the former option `cancellable`"
 TYPE_BUILTINS = {
     0x02: "resource.new",
     0x03: "resource.drop",
@@ -277,7 +280,11 @@ class _ComponentReader(TypeReader):
         if code in CONTEXT_BUILTINS:
             return CanonBuiltin(CONTEXT_BUILTINS[code], core_type=self.core_type(), immediate=self.u32("context slot"))
         if code in WAIT_BUILTINS:
-            return CanonBuiltin(WAIT_BUILTINS[code], flag=self.flag("immediate"), memory=self.index(Sort.CORE_MEMORY))
+            self.expect(0x00, _CANCELLABLE)
+            return CanonBuiltin(WAIT_BUILTINS[code], memory=self.index(Sort.CORE_MEMORY))
+        if code == THREAD_YIELD:
+            self.expect(0x00, _CANCELLABLE)
+            return CanonBuiltin("thread.yield")
         if code == TASK_RETURN:
             return CanonBuiltin("task.return", result=self.result_list(), options=self.options())
         if code in UNSUPPORTED_BUILTINS:

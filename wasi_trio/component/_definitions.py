@@ -280,8 +280,8 @@ class CanonBuiltin:
     """Any other canonical definition. It adds a core func.
 
     ``name`` is the Explainer's (``resource.new``, ``task.return``, ``stream.read``, ...). ``type`` is a type index, if
-    the definition has one. ``result`` is the result list of ``task.return``. ``flag`` is an ``async?`` or
-    ``cancellable?`` immediate. ``memory`` belongs to waitable-set.wait/poll. ``immediate`` is the slot of
+    the definition has one. ``result`` is the result list of ``task.return``. ``flag`` is an ``async?``
+    immediate. ``memory`` belongs to waitable-set.wait/poll. ``immediate`` is the slot of
     context.get/set, and ``core_type`` its core value type ("i32" or "i64").
     """
 

@@ -115,15 +115,13 @@ class AsyncBuiltin:
     """Any other built-in for ``part``, by its name in the Explainer (``task.return``, ``stream.read``, ...).
 
     ``type`` is the type of the stream or future, or of the result of ``task.return``. ``options`` has the memory, and
-    whether the built-in is ``async``. ``cancellable`` is the immediate of that name. ``slot`` and ``core_type`` are
-    those of context.get/set.
+    whether the built-in is ``async``. ``slot`` and ``core_type`` are those of context.get/set.
     """
 
     part: int
     name: str
     type: t.ValType | None
     options: Options
-    cancellable: bool = False
     slot: int = 0
     core_type: str = "i32"
 
@@ -221,12 +219,3 @@ class Plan:
                 if kind is Sort.TYPE and isinstance(found, t.ResourceType):
                     names.setdefault(found, (exported, name))
         return names
-
-    def encloses(self, outer: int, inner: int) -> bool:
-        """Return whether ``outer`` is or contains ``inner``. Such parts cannot call each other ("trap-on-reenter")."""
-        part: int | None = inner
-        while part is not None:
-            if part == outer:
-                return True
-            part = self.parents[part]
-        return False

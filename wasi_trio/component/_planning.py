@@ -273,9 +273,7 @@ class _Planner:
         options = builtin.options
         if builtin.memory is not None:
             options = replace(options, memory=builtin.memory)
-        # The flag of thread.yield and the waits means cancellable, that of the other built-ins async.
-        cancellable = builtin.name in ("thread.yield", "waitable-set.wait", "waitable-set.poll")
-        if not cancellable and builtin.flag:
+        if builtin.flag:
             options = replace(options, is_async=True)
         type_ = resolve_reference(builtin.result, scope)
         if builtin.type is not None:
@@ -285,7 +283,6 @@ class _Planner:
             builtin.name,
             type_,
             self.options(scope, part, options),
-            builtin.flag and cancellable,
             builtin.immediate or 0,
             builtin.core_type or "i32",
         )

@@ -61,27 +61,14 @@ class Entry(NamedTuple):
     post_return: Func | None
 
 
-#: Maximum depth of calls between components. Each call adds several Python frames. If Python's recursion limit stops a
-#: callback before its first instruction, wasmtime gets an undefined answer.
-MAX_DEPTH = 64
-
-
-def deeper(caller: Store, part: int) -> Store:
-    """Return the store of a component that ``caller`` is about to call. Raises Trap beyond MAX_DEPTH."""
-    callee: Store = caller.root.stores[part]
-    callee.depth = caller.depth + 1
-    if callee.depth > MAX_DEPTH:
-        raise Trap(f"components call each other more than {MAX_DEPTH} levels deep")
-    return callee
-
-
-async def call_export(store: Store, export: Export, arguments: Sequence[Any]) -> Any:
+async def call_export(store: Store, export: Export, arguments: Sequence[Any], caller: Store | None = None) -> Any:
     """Call a component's function with component values and return its result ("canon lift").
 
-    Raises Trap and any exception of a host function that the guest calls. Cancellation unwinds the guest's stack, and
-    the instance cannot be used afterwards. An exception because of an argument leaves the instance as it is.
+    ``caller`` is the calling component of the composition, or None for the host. Raises Trap and any exception of a
+    host function that the guest calls. Cancellation unwinds the guest's stack, and the instance cannot be used
+    afterwards. An exception because of an argument leaves the instance as it is.
     """
-    store.check()
+    store.enter(caller)
     scope = None
     lowered = False
     try:
@@ -103,6 +90,8 @@ async def call_export(store: Store, export: Export, arguments: Sequence[Any]) ->
         if lowered or isinstance(error, Trap):
             store.dead = store.dead or end_of(error)
         raise
+    finally:
+        store.leave()
     return value
 
 
@@ -145,9 +134,12 @@ def destructor(plan: Plan, builtin: ResourceBuiltin) -> tuple[Callee | None, boo
     owner = resource.owner
 
     async def drop_other(store: Store, rep: int) -> None:
-        other = deeper(store, owner)
-        other.check()
-        await call(other, core_func(other, core, ("i32",), ()), [rep])
+        other: Store = store.root.stores[owner]
+        other.enter(store)
+        try:
+            await call(other, core_func(other, core, ("i32",), ()), [rep])
+        finally:
+            other.leave()
 
     return drop_other, True
 

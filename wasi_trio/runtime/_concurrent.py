@@ -12,11 +12,12 @@ from types import CoroutineType
 from typing import Any
 
 from wasi_trio.component import _types as t
+from wasi_trio.component._errors import Trap
 from wasi_trio.component._plan import AsyncBuiltin, CoreItem, HostFunc, Lifted, Lower, Options, Plan, ResourceBuiltin
 from wasi_trio.component._sorts import StringEncoding
 from wasi_trio.component.abi._codegen import Source, write_function
 from wasi_trio.component.concurrency._builtins import bind, core_signature, may_wait
-from wasi_trio.component.concurrency._instance import ComponentInstance
+from wasi_trio.component.concurrency._instance import CANNOT_BLOCK, ComponentInstance
 from wasi_trio.component.concurrency._lifted import LiftedFunction
 from wasi_trio.component.concurrency._subtasks import GuestCallee, Lowering
 from wasi_trio.component.concurrency._tasks import Task, UntilResolved, start_task
@@ -90,7 +91,11 @@ def guest_callee(function: LiftedFunction) -> GuestCallee:
 
 def lowering_trampoline(engine: Engine, lowering: Lowering) -> Trampoline:
     """Return the trampoline for ``canon lower`` of any function except a host's synchronous one."""
-    act = non_preemptible(engine, lowering) if lowering.is_async else lowering
+    act: Act = lowering
+    if lowering.is_async:
+        act = non_preemptible(engine, lowering)
+    elif isinstance(lowering.callee, GuestCallee):
+        act = _complete_at_start(engine, lowering)
     return trampoline(engine, lowering.params, lowering.results, act, blocks=not lowering.is_async)
 
 
@@ -112,6 +117,16 @@ def non_preemptible(engine: Engine, act: Act) -> Act:
     return call
 
 
+def _complete_at_start(engine: Engine, act: Act) -> Act:
+    """Return ``act`` for a call whose guest can wait, except during instantiation."""
+    without_ticks = non_preemptible(engine, act)
+
+    def call(store: Store, arguments: list[int]) -> int | Until | None:
+        return (without_ticks if store.task is None else act)(store, arguments)
+
+    return call
+
+
 def drop_trampoline(engine: Engine, builtin: ResourceBuiltin, core: CoreItem) -> Trampoline:
     """Return the trampoline for ``resource.drop`` of another component's resource. ``core`` is the destructor."""
     resource = builtin.resource
@@ -128,7 +143,7 @@ def drop_trampoline(engine: Engine, builtin: ResourceBuiltin, core: CoreItem) ->
         start_task(task, store)
         return None if until.ready() else until
 
-    return trampoline(engine, ("i32",), (), drop, blocks=True)
+    return trampoline(engine, ("i32",), (), _complete_at_start(engine, drop), blocks=True)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -143,6 +158,8 @@ def _calling(
             source.line(f"outcome = act(store, {arguments if spread else f'[{arguments}]'})")
             if blocks:
                 with source.block(f"if isinstance(outcome, {source.use(Until)}):"):
+                    with source.block("if store.task is None:"):
+                        source.line(f'raise {source.use(Trap)}("{CANNOT_BLOCK}")')
                     source.line("store.until = outcome")
                     suspend(source, pending_slot)
             if has_result:

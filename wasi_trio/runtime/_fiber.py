@@ -109,10 +109,10 @@ class Fiber:
 def call(store: Store, func: Func, arguments: Sequence[int]) -> Coroutine[Any, Any, list[int]]:
     """Call a core function on a fiber. The coroutine returns its results as raw bits.
 
-    Raises Trap or any exception of a host function that the guest called. Cancellation unwinds the guest's stack, and
-    the store cannot be used afterwards. This is a checkpoint only if the guest waits or computes for a long time.
+    The caller has entered the store. Raises Trap or any exception of a host function that the guest called.
+    Cancellation unwinds the guest's stack, and the store cannot be used afterwards. This is a checkpoint only if the
+    guest waits or computes for a long time.
     """
-    store.check()
     fiber = Fiber(store)
     fiber.begin(func, arguments)
     return _drive(fiber, func)
@@ -121,17 +121,19 @@ def call(store: Store, func: Func, arguments: Sequence[int]) -> Coroutine[Any, A
 @uninterrupted
 async def instantiate(store: Store, start: Callable[[Any, Any], int]) -> None:
     """Run an instantiation to its end. ``start`` creates the future from the pointers for the trap and the error."""
-    store.check()
-    fiber = Fiber(store)
-    fiber.future = start(store.trap_out, store.error_out)
-    await _drive(fiber, None)
+    store.enter(None)
+    try:
+        fiber = Fiber(store)
+        fiber.future = start(store.trap_out, store.error_out)
+        await _drive(fiber, None)
+    finally:
+        store.leave()
 
 
 @uninterrupted
 async def _drive(fiber: Fiber, func: Func | None) -> list[int]:
     """Run the fiber's call to its end, and return the results of ``func``, the called function."""
     store = fiber.store
-    store.entered = True
     engine, queue, meter = store.engine, store.queue, store.root.meter
     origin = ORIGIN.get()
     computed = 0.0
@@ -157,6 +159,7 @@ async def _drive(fiber: Fiber, func: Func | None) -> list[int]:
                 if perf_counter() > queue.turn_ends:
                     await queue.begin(store.root.linked)
                 computed = 0.0
+                store.pending = pending  # a call that entered the store during the wait may have replaced it
                 done = fiber.resume() if meter is None else metered(fiber, fiber.resume, meter)
     except BaseException as failure:
         store.dead = store.dead or end_of(failure)
@@ -164,7 +167,6 @@ async def _drive(fiber: Fiber, func: Func | None) -> list[int]:
     finally:
         fiber.drop()
         store.pending = None
-        store.entered = False
     if store.trap or store.error:
         if engine.orphans:
             await engine.settle_orphans()

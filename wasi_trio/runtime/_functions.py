@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from wasi_trio.component import _types as t
 from wasi_trio.component._binding import Binding
-from wasi_trio.component._errors import LinkError, Trap
+from wasi_trio.component._errors import LinkError
 from wasi_trio.component._plan import (
     AsyncBuiltin,
     Canon,
@@ -25,7 +25,7 @@ from wasi_trio.component._sorts import StringEncoding
 from wasi_trio.component._values import Ok
 from wasi_trio.component.concurrency._lifted import LiftedFunction
 from wasi_trio.component.concurrency._subtasks import Lowering
-from wasi_trio.runtime._calls import Export, call_export, deeper, destructor
+from wasi_trio.runtime._calls import Export, call_export, destructor
 from wasi_trio.runtime._concurrent import (
     BoundHostFunction,
     builtin_trampoline,
@@ -126,7 +126,7 @@ class Functions:
                 return made
         if isinstance(canon, Lower):
             if isinstance(canon.func, Lifted):
-                call = _guest(self._plan, canon.part, self.export(canon.func))
+                call = _guest(self.export(canon.func))
                 return lower_trampoline(self._engine, canon, call, waits=True, runs_guest=True)
             users = self._is_users(canon.func)
             callee, waits = self._host_callee(canon.func) if users else self._bound(canon.func)
@@ -237,16 +237,10 @@ def called_canons(plan: Plan) -> set[int]:
     return {item.index for item in items if isinstance(item, CanonFunc)}
 
 
-def _guest(plan: Plan, part: int, export: Export) -> Callee:
+def _guest(export: Export) -> Callee:
     """Return a callee in another component. Its call is a coroutine, like that of a host function that may wait."""
-    if plan.encloses(part, export.part) or plan.encloses(export.part, part):
-
-        def refuse(store: Store, *arguments: Any) -> Any:
-            raise Trap("wasm trap: cannot enter component instance")
-
-        return refuse
 
     def call(store: Store, *arguments: Any) -> Any:
-        return call_export(deeper(store, export.part), export, arguments)
+        return call_export(store.root.stores[export.part], export, arguments, store)
 
     return call

@@ -144,7 +144,6 @@ class Instance:
         store = self.stores[export.part]
         if store is None or store.dead is not None:
             raise self._ended() from self.failure
-        store.depth = 0
         if export.check is not None:
             export.check(arguments)
         try:
@@ -328,25 +327,10 @@ class Instance:
                 _define(linker, store, CANON.encode(), store.adapter)
         return linker
 
-    def _parent(self, part: int) -> Store | None:
-        """Return the store of the nearest enclosing component with a store. The re-entrance rules use it."""
-        parent = self.linked.plan.parents[part]
-        while parent is not None:
-            store = self.stores[parent]
-            if store is not None:
-                return store
-            parent = self.linked.plan.parents[parent]
-        return None
-
     async def _new_store(self, part: int) -> Store:
-        parent = self._parent(part)
-        store = Store(self.linked.engine, self.limits, part, self, parent)
+        store = Store(self.linked.engine, self.limits, part, self)
         store.scheduler = self.pump  # type: ignore[assignment]
         self.stores[part] = store  # from here on, close() frees it
-        if self.linked.plan.parts > 1:
-            for other in self.stores:  # an inner component may get its store before the enclosing one
-                if other is not None:
-                    other.parent = self._parent(other.index)
         adapter = self.linked.adapters[part]
         if adapter is not None:
             instance = ffi.InstanceStruct()

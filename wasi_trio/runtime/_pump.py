@@ -25,8 +25,9 @@ from wasi_trio.component._errors import Trap
 from wasi_trio.component._values import Err
 from wasi_trio.component.concurrency import _subtasks as subtasks
 from wasi_trio.component.concurrency import _threads as threads
+from wasi_trio.component.concurrency._instance import CANNOT_BLOCK, MAX_DEPTH, TOO_DEEP
 from wasi_trio.component.concurrency._lifted import LiftedFunction
-from wasi_trio.component.concurrency._tasks import CANCELLED, Task, TaskState, start_task
+from wasi_trio.component.concurrency._tasks import CANCELLED, Task, TaskState, next_beside, start_task
 from wasi_trio.component.concurrency._threads import DEADLOCK, Body, CallCore, GuestTask, Until
 from wasi_trio.runtime._calls import core_func
 from wasi_trio.runtime._component import LinkedComponent
@@ -207,6 +208,9 @@ class Pump:
         self.failure: BaseException | None = None
         self._threads: set[Thread] = set()
         self._woken: deque[Until] = deque()
+        #: The requests of threads that come before others, the innermost last: of those whose callee has returned, and
+        #: of calls of functions that are not ``async``.
+        self._pressing: list[Until] = []
         #: The requests of threads that only yield to other threads.
         self._resting: dict[Until, None] = {}
         #: The threads that were interrupted while they computed.
@@ -221,6 +225,8 @@ class Pump:
         self._stopping = False
         #: The error that ``run`` handles after it stops.
         self._error: BaseException | None = None
+        #: The number of fibers that run, each in a host call of the one before.
+        self._depth = 0
 
     # ---- the Scheduler of the Component Model layer ------------------------------------------------------
 
@@ -248,7 +254,10 @@ class Pump:
         # A yielding thread continues after all others. If it continued now, two threads could keep waking each other,
         # and neither other threads nor new requests would ever run.
         if until.thread is not None and until not in self._resting:
-            self._woken.append(until)
+            if until.blocks:
+                self._woken.append(until)
+            else:
+                self._pressing.append(until)
             self.alert()
 
     # ---- for the host ------------------------------------------------------------------------------------
@@ -329,7 +338,9 @@ class Pump:
         This is so if no thread is ready, no host operation is in progress, and no thread waits for a stream or future
         whose other end the host has. Evaluate this only when ``run`` has no work.
         """
-        if self._posted or self._woken or self._resting or self._interrupted or self._held or self.operations:
+        if self._posted or self._woken or self._resting or self._interrupted or self._held or self._pressing:
+            return False
+        if self.operations:
             return False
         return not any(thread.until is None or thread.until.awaits_host for thread in self._threads)
 
@@ -360,6 +371,7 @@ class Pump:
 
     async def _run(self, ticker: Ticker) -> None:
         posted, woken, interrupted, held = self._posted, self._woken, self._interrupted, self._held
+        pressing = self._pressing
         queue, component = run_queue(), self.instance.linked
         if perf_counter() > queue.turn_ends:
             await queue.begin(component)
@@ -380,6 +392,12 @@ class Pump:
                     self.on_busy()
                 await self._wait_for_host(held.popleft())
                 turn = ticker.ticks
+            elif pressing:
+                if ticker.ticks != turn:  # threads can keep yielding to each other indefinitely
+                    await queue.go_on(component, ticker, 0.0)
+                    turn = ticker.ticks
+                    continue
+                self._press(pressing[-1])
             elif posted:
                 posted.popleft()()
             elif woken:
@@ -425,6 +443,24 @@ class Pump:
         ORIGIN.set(origin)
 
     # ---- steps -------------------------------------------------------------------------------------------
+
+    def _press(self, until: Until) -> None:
+        """Continue the innermost of the threads that come before others, or one that it waits for."""
+        thread = until.thread
+        if thread is None:  # it has continued
+            self._pressing.pop()
+            return
+        ready = until.ready()
+        if ready and until not in self._resting:
+            self._pressing.pop()
+            self.resume(thread, False)
+            return
+        self._resting.pop(until, None)  # a thread that yields lets one other continue first
+        other = next_beside(thread, self._threads)
+        if other is not None:
+            self.resume(other, False)
+        elif not ready:
+            raise Trap(CANNOT_BLOCK)
 
     def _park(self, thread: Thread, until: Until) -> None:
         thread.until = until
@@ -473,6 +509,9 @@ class Pump:
 
     def _run_fiber(self, thread: Thread, run: Callable[[], bool]) -> Any:
         """Run a thread's fiber. Return its results, or ``_SUSPENDED`` after putting the thread into the right queue."""
+        if self._depth >= MAX_DEPTH:
+            raise Trap(TOO_DEEP)
+        self._depth += 1
         store = thread.fiber.store
         outer, store.task = store.task, thread.task
         meter = self.instance.meter
@@ -482,6 +521,7 @@ class Pump:
         try:
             done = run() if meter is None else metered(thread.fiber, run, meter, thread.task)
         finally:
+            self._depth -= 1
             store.task = outer
             if origin is not before:
                 self._set_origin(before)
@@ -490,6 +530,9 @@ class Pump:
         if store.until is not None:
             until, store.until = store.until, None
             self._park(thread, until)
+            if until.blocks and not thread.task.function.type.is_async:
+                self._pressing.append(until)
+                self.alert()
         elif store.pending is not None:
             thread.pending, store.pending = store.pending, None
             self._held.append(thread)
@@ -536,6 +579,7 @@ class Pump:
         self._stopping = True
         self._interrupted.clear()
         self._held.clear()
+        self._pressing.clear()
         self.alert()
         for thread in self._threads:
             if thread.fiber.future is not None:

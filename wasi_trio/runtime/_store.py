@@ -15,7 +15,7 @@ from wasi_trio.component._context import Context
 from wasi_trio.component._errors import Trap
 from wasi_trio.component._handles import HandleTable, ResourceHandle
 from wasi_trio.component._plan import CoreExport, CoreItem, Options
-from wasi_trio.component.concurrency._instance import SLICE, ComponentInstance
+from wasi_trio.component.concurrency._instance import MAX_DEPTH, SLICE, TOO_DEEP, ComponentInstance
 from wasi_trio.runtime import _ffi as ffi
 from wasi_trio.runtime._containment import split
 from wasi_trio.runtime._engine import Engine, Limits
@@ -95,6 +95,27 @@ class Func:
         return [results[slot] & mask for slot, mask in self._taken]
 
 
+class Visit:
+    """A call into a store from outside. ``by`` is the caller's, and ``before`` the earlier one into this store."""
+
+    __slots__ = ("before", "by", "depth")
+
+    def __init__(self, by: Visit | None, before: Visit | None) -> None:
+        self.by = by
+        self.before = before
+        #: The number of other components of the composition that wait for this call.
+        self.depth: int = 0 if by is None else by.depth + 1
+
+    def is_part_of(self, other: Visit) -> bool:
+        """Return whether this is ``other``, or a call that was made in it."""
+        visit: Visit | None = self
+        while visit is not None:
+            if visit is other:
+                return True
+            visit = visit.by
+        return False
+
+
 class Store(ComponentInstance):
     """One component instance with its own wasmtime store.
 
@@ -102,8 +123,8 @@ class Store(ComponentInstance):
     of exports need (``runtime._calls.Entry``). ``root`` is the ``Instance`` that contains this store.
 
     A store that trapped, or whose call was cancelled before its end, is ``dead`` and cannot be entered again.
-    ``entered`` means that a call is in progress. In WASI 0.2 at most one call is in progress. ``runtime._fiber`` runs
-    guest code.
+    ``visit`` is the innermost call in progress. In WASI 0.2, only components that call each other recursively cause
+    several. ``runtime._fiber`` runs guest code.
     """
 
     __slots__ = (
@@ -117,9 +138,7 @@ class Store(ComponentInstance):
         "context_pointer",
         "core",
         "dead",
-        "depth",
         "engine",
-        "entered",
         "entries",
         "error",
         "error_out",
@@ -138,17 +157,16 @@ class Store(ComponentInstance):
         "trap",
         "trap_out",
         "until",
+        "visit",
     )
 
-    def __init__(self, engine: Engine, limits: Limits, index: int, root: Any, parent: Store | None = None) -> None:
-        super().__init__(index, HandleTable(limits.handles, root.account), None, parent)
+    def __init__(self, engine: Engine, limits: Limits, index: int, root: Any) -> None:
+        super().__init__(index, HandleTable(limits.handles, root.account), None)
         self.max_calls = limits.calls
         self.engine = engine
         self.limits = limits
         self.root = root
         self.dead: str | None = None
-        #: The number of other components of the composition that wait for the last call.
-        self.depth = 0
         self.failure: BaseException | None = None
         self.pending: Pending | None = None
         #: The request of a built-in that has just suspended the fiber, and the answer for one that continues (WASI
@@ -166,7 +184,7 @@ class Store(ComponentInstance):
         self._nested_since = 0.0
         self._bounded_since = -1.0
         self._bounded_from = 0.0
-        self.entered = False
+        self.visit: Visit | None = None
         self._memories: dict[Any, LinearMemory] = {}
         #: The memories and tables to measure.
         self._measured = _Measured()
@@ -236,12 +254,26 @@ class Store(ComponentInstance):
 
     # ---- entering the guest ------------------------------------------------------------------------------
 
-    def check(self) -> None:
-        """Raise Trap unless the instance may be entered."""
+    def enter(self, caller: Store | None) -> None:
+        """Begin a call by ``caller``, or by the host if None. ``leave`` ends it. Raises Trap if that is not possible.
+
+        During a call, only the components that it has called may enter again.
+        """
         if self.dead is not None:
             raise Trap(f"cannot enter component instance: {self.dead}")
-        if self.entered:
+        before = self.visit
+        by = None if caller is None else caller.visit
+        if before is not None and (by is None or not by.is_part_of(before)):
             raise Trap("cannot enter component instance: a call into it is in progress")
+        visit = Visit(by, before)
+        if visit.depth > MAX_DEPTH:
+            raise Trap(TOO_DEEP)
+        self.visit = visit
+
+    def leave(self) -> None:
+        """End the innermost call."""
+        assert self.visit is not None
+        self.visit = self.visit.before
 
     @uninterrupted
     def call_nested(self, func: Any, raw: Any, count: int) -> None:

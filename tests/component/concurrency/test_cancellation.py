@@ -130,50 +130,56 @@ def test_no_callback_is_called_to_cancel_while_another_task_has_exclusive_entry(
     gates[0].open()
     gates[1].open()
     world.scheduler.run()
-    # The awaited event comes first. The task did not wait again, so it never learnt of the cancellation.
-    assert log == [4] and call.outcome is None
+    assert log == [6] and call.outcome is CANCELLED
 
 
-@pytest.mark.parametrize("name", ["waitable-set.wait", "thread.yield"])
-@pytest.mark.parametrize("pending", [False, True])
-def test_cancellable_built_ins_deliver_cancellation(world: World, name: str, pending: bool) -> None:
+def test_a_cancelled_task_continues_when_another_gives_up_exclusive_entry(world: World) -> None:
+    """It needs no event of its set."""
     guest = world.guest()
-    gate, empty = Gate(guest), Gate(guest)
-    seen = []
-
-    def core(guest: Guest):  # type: ignore[no-untyped-def]
-        if pending:
-            yield from guest.do("waitable-set.wait", gate.set, 0)
-        args = (empty.set, 0) if name == "waitable-set.wait" else ()
-        seen.append((yield from guest.do(name, *args, cancellable=True)))
-        guest.call("task.cancel", is_async=True)
-        return EXIT
-
-    call = world.start(guest.lift(core, ASYNC, is_async=True, callback=never))
+    log: list[int] = []
+    gate = Gate(guest)
+    call = world.start(cancellable(Gate(guest), log))
+    world.start(guest.lift(blocker(guest, gate, [], "blocker"), ASYNC))
     call.task.request_cancellation()
-    if pending:
-        gate.open()
-        world.scheduler.run()
-    assert seen == [6 if name == "waitable-set.wait" else 1] and call.outcome is CANCELLED
-
-
-def test_poll_delivers_cancellation_only_if_cancellable(world: World) -> None:
-    guest = world.guest()
-    gate, empty = Gate(guest), Gate(guest)
-    seen = []
-
-    def core(guest: Guest):  # type: ignore[no-untyped-def]
-        yield from guest.do("waitable-set.wait", gate.set, 0)
-        for cancellable in (False, True, True):
-            seen.append(guest.call("waitable-set.poll", empty.set, 0, cancellable=cancellable))
-        guest.call("task.cancel", is_async=True)
-        return EXIT
-
-    call = world.start(guest.lift(core, ASYNC, is_async=True, callback=never))
-    call.task.request_cancellation()
+    assert log == []
     gate.open()
     world.scheduler.run()
-    assert seen == [0, 6, 0] and call.outcome is CANCELLED
+    assert log == [6] and call.outcome is CANCELLED
+
+
+def test_a_task_learns_of_cancellation_while_its_instance_runs_a_synchronous_call(world: World) -> None:
+    guest = world.guest()
+    log: list[int] = []
+    call = world.start(cancellable(Gate(guest), log))
+
+    def core(guest: Guest, x: int) -> int:
+        call.task.request_cancellation()
+        assert log == [6] and call.outcome is CANCELLED
+        return x
+
+    assert world.invoke(guest.lift(core, SYNC_U32), 7) == 7
+
+
+@pytest.mark.parametrize("name", ["waitable-set.wait", "waitable-set.poll", "thread.yield"])
+def test_built_ins_do_not_deliver_cancellation(world: World, name: str) -> None:
+    guest = world.guest()
+    first, second = Gate(guest), Gate(guest)
+    seen = []
+
+    def core(guest: Guest):  # type: ignore[no-untyped-def]
+        yield from guest.do("waitable-set.wait", first.set, 0)
+        second.open()
+        seen.append((yield from guest.do(name, *(() if name == "thread.yield" else (second.set, 0)))))
+        with pytest.raises(Trap, match=r"`task.cancel` called by task which has not been cancelled"):
+            guest.call("task.cancel", is_async=True)
+        guest.call("task.return", is_async=True)
+        return EXIT
+
+    call = world.start(guest.lift(core, ASYNC, is_async=True, callback=never))
+    call.task.request_cancellation()
+    first.open()
+    world.scheduler.run()
+    assert seen == [0 if name == "thread.yield" else 4] and call.resolved
 
 
 def test_task_cancel_without_cancellation_traps(world: World) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from wasmtime import wat2wasm
 
-from wasi_trio.component import _definitions as d
 from wasi_trio.component._binary import decode
 from wasi_trio.component._errors import Unsupported
 from wasi_trio.component._plan import AsyncBuiltin, Lifted, Lower, Plan
@@ -37,10 +36,10 @@ def test_plain_built_ins() -> None:
     names += ["waitable.join", "subtask.drop"]
     found = builtins("".join(f"(core func (canon {name}))" for name in names))
     assert [builtin.name for builtin in found] == names
-    assert {(builtin.part, builtin.type, builtin.cancellable) for builtin in found} == {(0, None, False)}
+    assert {(builtin.part, builtin.type) for builtin in found} == {(0, None)}
 
 
-def test_flags_mean_async_or_cancellable() -> None:
+def test_flags_mean_async() -> None:
     found = builtins(
         """
         (core func (canon subtask.cancel))
@@ -52,20 +51,9 @@ def test_flags_mean_async_or_cancellable() -> None:
         (core func (canon stream.cancel-write $s async))
         """
     )
-    assert [(b.options.is_async, b.cancellable) for b in found] == [
-        (False, False),
-        (True, False),
-        (False, False),
-        (False, False),
-        (False, False),
-        (False, False),
-        (True, False),
-    ]
+    assert [b.options.is_async for b in found] == [False, True, False, False, False, False, True]
     assert found[3].options.memory is not None and found[3].options is found[4].options
     assert found[0].options.memory is None
-    # The text format cannot express cancellable, but the binary format can.
-    (builtin,) = plan(d.Component((d.CanonBuiltin("thread.yield", flag=True),))).canons
-    assert isinstance(builtin, AsyncBuiltin) and builtin.cancellable and not builtin.options.is_async
 
 
 def test_types_and_options() -> None:

@@ -19,10 +19,12 @@ from tests.component.concurrency.callees import (
 )
 from tests.component.concurrency.world import (
     BLOCKED,
+    EXIT,
     Guest,
     Host,
     Operation,
     World,
+    never,
     wait,
 )
 from wasi_trio.component._account import CALL, OverBudget
@@ -69,16 +71,38 @@ def test_cancelling_a_callee_that_has_returned_takes_its_event(world: World) -> 
     def core(guest: Guest):  # type: ignore[no-untyped-def]
         _, index = unpack(lowering(guest.instance, [7, 64]))
         wset = guest.call("waitable-set.new")
-        guest.call("waitable.join", index, wset)
         callee.unblock()
         yield from guest.do("thread.yield")
         assert guest.call("subtask.cancel", index, is_async=True) == RETURNED
         assert guest.word(64) == 42
+        guest.call("waitable.join", index, wset)
         assert poll(guest, wset) == (0, 0, 0)
 
     call = run(world, caller, core)
     world.scheduler.run()
     assert call.resolved
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("returned", [False, True])
+def test_a_call_in_a_waitable_set_is_not_cancelled(world: World, is_async: bool, returned: bool) -> None:
+    caller = world.guest()
+    operation = Operation()
+    lowering = caller.lower(Host(lambda x: operation.started), ASYNC_U32, is_async=True)
+
+    def core(guest: Guest) -> int:
+        _, index = unpack(lowering(guest.instance, [1, 64]))
+        wset = guest.call("waitable-set.new")
+        guest.call("waitable.join", index, wset)
+        if returned:
+            operation.resolve(5)
+        with pytest.raises(Trap, match="waitable cannot be used synchronously while added to a waitable set"):
+            guest.call("subtask.cancel", index, is_async=is_async)
+        return EXIT
+
+    with pytest.raises(Trap, match="failed to produce a result"):
+        world.invoke(caller.lift(core, ASYNC, is_async=True, callback=never))
+    assert operation.cancels == 0
 
 
 @pytest.mark.parametrize("is_async", [False, True])

@@ -235,29 +235,41 @@ def test_lends_end_when_the_return_is_delivered(world: World) -> None:
     assert handle.lends == 0
 
 
-def test_nested_components_cannot_call_each_other(world: World) -> None:
-    parent = world.guest()
-    child = world.guest(parent)
-    grandchild = world.guest(child)
-    sibling = world.guest(parent)
-    function = {guest: guest.lift(lambda guest: None, ASYNC) for guest in world.guests}
+def test_components_call_each_other_recursively(world: World) -> None:
+    """A component calls itself through another one, down to 0."""
+    outer, inner = world.guest(), world.guest()
 
-    def attempt(caller: Guest, callee: Guest) -> None:
-        lowering = caller.lower(world.callee(function[callee]), ASYNC)
-        world.inside(caller, lambda: lowering(caller.instance, []))
+    def down(guest: Guest, x: int):  # type: ignore[no-untyped-def]
+        return 100 if x == 0 else 1 + (yield from guest.imported(to_inner, x - 1))
 
-    for caller, callee in [
-        (parent, child),
-        (child, parent),
-        (parent, grandchild),
-        (grandchild, parent),
-        (child, child),
-    ]:
-        with pytest.raises(Trap, match="cannot enter component instance"):
-            attempt(caller, callee)
-        caller.instance.exclusive = None
-    for caller, callee in [(child, sibling), (sibling, grandchild)]:
-        attempt(caller, callee)
+    def back(guest: Guest, x: int):  # type: ignore[no-untyped-def]
+        return 1 + (yield from guest.imported(to_outer, x))
+
+    function = outer.lift(down, SYNC_U32)
+    to_inner = outer.lower(world.callee(inner.lift(back, SYNC_U32)), SYNC_U32)
+    to_outer = inner.lower(world.callee(function), SYNC_U32)
+    assert world.invoke(function, 3) == 106
+    assert outer.instance.task is None
+
+
+def test_a_recursive_call_of_an_async_function_waits_for_entry(world: World) -> None:
+    outer, inner = world.guest(), world.guest()
+
+    def again(guest: Guest) -> None:
+        raise AssertionError("the task that called has not left")
+
+    def back(guest: Guest, x: int) -> int:
+        assert unpack(to_outer(guest.instance, []))[0] == STARTING
+        return x
+
+    def core(guest: Guest, x: int):  # type: ignore[no-untyped-def]
+        return (yield from guest.imported(to_inner, x))
+
+    to_inner = outer.lower(world.callee(inner.lift(back, SYNC_U32)), SYNC_U32)
+    to_outer = inner.lower(world.callee(outer.lift(again, ASYNC)), ASYNC, is_async=True)
+    call = world.start(outer.lift(core, ASYNC_U32), 5)
+    assert call.outcome == 5
+    assert len(outer.instance.entering) == 1
 
 
 def test_a_guest_that_may_not_leave_cannot_call(world: World) -> None:

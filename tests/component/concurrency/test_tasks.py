@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.component.concurrency.world import (
+    BLOCKED,
     EXIT,
     FUTURE,
     YIELD,
     Gate,
     Guest,
+    Host,
+    Operation,
     World,
     never,
     wait_on,
@@ -55,33 +60,71 @@ def test_post_return_is_called_with_the_results_and_may_not_call_out(world: Worl
     assert guest.instance.may_leave
 
 
-def test_a_synchronous_function_may_not_wait(world: World) -> None:
-    guest = world.guest()
-    future = FUTURE
-
-    def core(guest: Guest, x: int) -> int:
-        wset = guest.call("waitable-set.new")
-        ends = guest.call("future.new", type_=future)
-        for name, args, definition in [
-            ("waitable-set.wait", (wset, 0), {}),
-            ("future.read", (ends & 0xFFFF_FFFF, 0), {"type_": future}),
-            ("future.write", (ends >> 32, 0), {"type_": future}),
-            ("future.cancel-read", (ends & 0xFFFF_FFFF,), {"type_": future}),
-            ("subtask.cancel", (77,), {}),
-        ]:
-            with pytest.raises(Trap, match=ASYNC_BLOCK):
-                guest.call(name, *args, **definition)
-        with pytest.raises(Trap, match=ASYNC_BLOCK):
-            guest.lower(None, ASYNC)(guest.instance, [])
-        return int(guest.call("thread.yield") + guest.call("waitable-set.poll", wset, 0))
-
-    assert world.invoke(guest.lift(core, SYNC_U32), 0) == 0
+def no_event(guest: Guest, x: int):  # type: ignore[no-untyped-def]
+    yield from guest.do("waitable-set.wait", guest.call("waitable-set.new"), 0)
 
 
-def test_nothing_may_wait_during_core_instantiation(world: World) -> None:
+def no_value(guest: Guest, x: int):  # type: ignore[no-untyped-def]
+    yield from guest.do("future.read", guest.call("future.new", type_=FUTURE) & 0xFFFF_FFFF, 0, type_=FUTURE)
+
+
+def no_result(guest: Guest, x: int):  # type: ignore[no-untyped-def]
+    yield from guest.imported(guest.lower(Host(lambda: Operation().started), ASYNC))
+
+
+def no_end(guest: Guest, x: int):  # type: ignore[no-untyped-def]
+    lowering = guest.lower(Host(lambda: Operation().started), ASYNC, is_async=True)
+    yield from guest.do("subtask.cancel", lowering(guest.instance, []) >> 4)
+
+
+@pytest.mark.parametrize("core", [no_event, no_value, no_result, no_end])
+def test_a_synchronous_function_traps_if_it_waits(world: World, core: Any) -> None:
     guest = world.guest()
     with pytest.raises(Trap, match=ASYNC_BLOCK):
-        guest.call("waitable-set.wait", guest.call("waitable-set.new"), 0)
+        world.invoke(guest.lift(core, SYNC_U32), 0)
+
+
+def test_a_synchronous_function_does_not_trap_if_nothing_waits(world: World) -> None:
+    guest = world.guest()
+
+    def core(guest: Guest, x: int):  # type: ignore[no-untyped-def]
+        wset = guest.call("waitable-set.new")
+        ends = guest.call("future.new", type_=FUTURE)
+        readable, writable = ends & 0xFFFF_FFFF, ends >> 32
+        assert guest.call("future.write", writable, 0, type_=FUTURE, is_async=True) == BLOCKED
+        assert guest.call("future.cancel-write", writable, type_=FUTURE) == 2
+        assert guest.call("future.read", readable, 0, type_=FUTURE, is_async=True) == BLOCKED
+        assert guest.call("future.write", writable, 0, type_=FUTURE) == 0
+        guest.call("waitable.join", readable, wset)
+        assert guest.call("waitable-set.wait", wset, 0) == 4
+        assert guest.lower(Host(lambda: None), ASYNC)(guest.instance, []) is None
+        assert (yield from guest.do("thread.yield")) == 0
+        return x
+
+    assert world.invoke(guest.lift(core, SYNC_U32), 7) == 7
+
+
+def test_another_task_of_the_instance_can_end_the_wait_of_a_synchronous_function(world: World) -> None:
+    guest, caller = world.guest(), world.guest()
+    gates = [Gate(guest), Gate(guest)]
+
+    def callback(guest: Guest, *event: int) -> int:
+        gates[1].open()
+        guest.call("task.return", is_async=True)
+        return EXIT
+
+    def core(guest: Guest, x: int):  # type: ignore[no-untyped-def]
+        gates[0].open()
+        yield from guest.do("waitable-set.wait", gates[1].set, 0)
+        return x + 1
+
+    def calls(guest: Guest, x: int):  # type: ignore[no-untyped-def]
+        return (yield from guest.imported(lowering, x))
+
+    other = world.start(guest.lift(lambda g: wait_on(gates[0].set), ASYNC, is_async=True, callback=callback))
+    lowering = caller.lower(world.callee(guest.lift(core, SYNC_U32)), SYNC_U32)
+    assert world.invoke(caller.lift(calls, SYNC_U32), 7) == 8
+    assert other.resolved
 
 
 def test_an_async_function_lifted_without_async_may_wait(world: World) -> None:

@@ -32,6 +32,8 @@ from wasi_trio.component.concurrency import (
     bind,
     start_task,
 )
+from wasi_trio.component.concurrency._instance import CANNOT_BLOCK
+from wasi_trio.component.concurrency._tasks import next_beside
 
 BLOCKED = 0xFFFF_FFFF
 EXIT, YIELD = 0, 1
@@ -58,6 +60,8 @@ class Scheduler:
 
     def __init__(self) -> None:
         self.woken: deque[Until] = deque()
+        #: Threads that come before others, as in the pump.
+        self.pressing: list[Until] = []
         self.threads: list[Thread] = []
         self.guests: dict[ComponentInstance, Guest] = {}
 
@@ -75,7 +79,7 @@ class Scheduler:
 
     def wake(self, until: Until) -> None:
         if until.thread is not None:
-            self.woken.append(until)
+            (self.woken if until.blocks else self.pressing).append(until)
 
     def step(self, thread: Thread, cancelled: bool | None) -> None:
         try:
@@ -88,7 +92,9 @@ class Scheduler:
             raise
         assert isinstance(until, Until)
         thread.until, until.thread = until, thread
-        if until.ready():
+        if not thread.task.function.type.is_async and until.blocks:
+            self.pressing.append(until)
+        elif until.ready():
             self.woken.append(until)
 
     def drive(self, body: Any, task: Task) -> Generator[Any, Any, None]:
@@ -110,7 +116,6 @@ class Scheduler:
         function = guest.cores[call.item]
         assert len(call.args) == len(call.params)
         outer, instance.task = instance.task, task
-        assert outer is None
         try:
             result = function(guest, *call.args)
             if isinstance(result, GeneratorType):
@@ -121,25 +126,40 @@ class Scheduler:
                     except StopIteration as stop:
                         result = stop.value
                         break
-                    instance.task = None
+                    instance.task = outer
                     cancelled = yield until
-                    instance.task = task
+                    outer, instance.task = instance.task, task
                     value = until.finish(cancelled)
         finally:
-            instance.task = None
+            instance.task = outer
         results = [] if result is None else [result]
         assert len(results) == len(call.results), call.item
         return results
 
     def run(self) -> None:
         """Continue until no thread is ready."""
-        while self.woken:
+        while self.pressing or self.woken:
+            if self.pressing:
+                self.press(self.pressing[-1])
+                continue
             until = self.woken.popleft()
             if until.thread is not None and until.ready():
                 self.resume(until.thread, False)
         # Checks for missed wake-ups: no parked thread may be ready.
         for thread in self.threads:
             assert thread.until is not None and not thread.until.ready(), "a thread was not woken"
+
+    def press(self, until: Until) -> None:
+        thread = until.thread
+        if thread is None or until.ready():
+            self.pressing.remove(until)
+            if thread is not None:
+                self.resume(thread, False)
+            return
+        other = next_beside(thread, self.threads)
+        if other is None:
+            raise Trap(CANNOT_BLOCK)
+        self.resume(other, False)
 
     def finish(self, call: Call) -> Any:
         self.run()
@@ -164,9 +184,9 @@ class Call:
 class Guest:
     """An instance with one memory of 64 KiB. ``scratch`` returns unused addresses in it."""
 
-    def __init__(self, scheduler: Scheduler, index: int = 0, parent: Guest | None = None) -> None:
+    def __init__(self, scheduler: Scheduler, index: int = 0) -> None:
         self.handles = HandleTable()
-        self.instance = ComponentInstance(index, self.handles, scheduler, None if parent is None else parent.instance)
+        self.instance = ComponentInstance(index, self.handles, scheduler)
         scheduler.guests[self.instance] = self
         self.index = index
         self.memory = Memory(1 << 16)
@@ -236,14 +256,13 @@ class Guest:
         name: str,
         type_: ValType | None = None,
         is_async: bool = False,
-        cancellable: bool = False,
         slot: int = 0,
         encoding: StringEncoding = StringEncoding.UTF8,
     ) -> Any:
-        key = (name, type_, is_async, cancellable, slot, encoding)
+        key = (name, type_, is_async, slot, encoding)
         if key not in self.bound:
             options = self.options(is_async, encoding=encoding)
-            self.bound[key] = bind(AsyncBuiltin(self.index, name, type_, options, cancellable, slot))
+            self.bound[key] = bind(AsyncBuiltin(self.index, name, type_, options, slot))
         return self.bound[key]
 
     # ---- what core functions do ----
@@ -274,8 +293,8 @@ class World:
         self.scheduler = Scheduler()
         self.guests: list[Guest] = []
 
-    def guest(self, parent: Guest | None = None) -> Guest:
-        guest = Guest(self.scheduler, len(self.guests), parent)
+    def guest(self) -> Guest:
+        guest = Guest(self.scheduler, len(self.guests))
         self.guests.append(guest)
         return guest
 

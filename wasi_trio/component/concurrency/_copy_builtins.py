@@ -81,8 +81,6 @@ def copy(builtin: AsyncBuiltin) -> Any:
     def call(instance: ComponentInstance, index: int, pointer: int, count: int = 1) -> int | Until:
         if not instance.may_leave:
             instance.check_leave()
-        if not is_async:
-            instance.check_block()
         end: Any = instance.handles.get(index)
         if end.__class__ is not class_ or end.shared.element.type is not element:
             end = ends.get(instance, index)
@@ -107,8 +105,6 @@ def cancel(builtin: AsyncBuiltin) -> Any:
 
     def call(instance: ComponentInstance, index: int) -> int:
         instance.check_leave()
-        if not is_async:
-            instance.check_block()
         end = ends.get(instance, index)
         if end.state is not CopyState.COPYING or end.sync_waiter is not None:
             raise Trap(f"stream or future {kind} cancelled when no {kind} is pending")

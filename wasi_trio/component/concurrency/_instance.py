@@ -22,19 +22,21 @@ SLICE = 500
 #: Maximum number of a guest's threads, each of which has a stack.
 MAX_THREADS = 1_000
 
+#: Maximum depth of calls between components. Each call adds several Python frames. If Python's recursion limit stops a
+#: callback before its first instruction, wasmtime gets an undefined answer.
+MAX_DEPTH = 64
+
+TOO_DEEP = f"components call each other more than {MAX_DEPTH} levels deep"
 CANNOT_LEAVE = "cannot leave component instance"
-CANNOT_ENTER = "cannot enter component instance"
 CANNOT_BLOCK = "cannot block a synchronous task before returning"
 
 
 class ComponentInstance:
     """The state of a component instance besides its core instances.
 
-    ``index`` is its part in the plan. ``parent`` is the instance whose component contains this instance's component, or
-    None at the root. ``task`` is the task whose core code is running. The runtime sets it before it enters the guest
-    and restores it afterwards. It is None during instantiation. ``exclusive`` is the call of an ``async`` function that
-    owns the instance's one stack. ``synchronous`` is the current call of any other function. ``backpressure`` is the
-    guest's backpressure counter.
+    ``index`` is its part in the plan. ``task`` is the task whose core code is running. The runtime sets it before it
+    enters the guest and restores it afterwards. It is None during instantiation. ``exclusive`` is the call of an
+    ``async`` function that owns the instance's one stack. ``backpressure`` is the guest's backpressure counter.
 
     A subclass provides ``new_context``.
     """
@@ -50,30 +52,24 @@ class ComponentInstance:
         "index",
         "max_calls",
         "may_leave",
-        "parent",
         "returning",
         "scheduler",
         "storage",
-        "synchronous",
         "task",
         "threads",
     )
 
     scheduler: Scheduler
 
-    def __init__(
-        self, index: int, handles: HandleTable, scheduler: Scheduler | None, parent: ComponentInstance | None = None
-    ) -> None:
+    def __init__(self, index: int, handles: HandleTable, scheduler: Scheduler | None) -> None:
         self.index = index
         self.handles = handles
         self.scheduler = scheduler  # type: ignore[assignment]
-        self.parent = parent
         self.contexts: dict[Any, Context] = {}
         self.may_leave = True
         self.backpressure = 0
         self.task: GuestTask | None = None
         self.exclusive: GuestTask | None = None
-        self.synchronous: GuestTask | None = None
         #: Calls held back by backpressure or by other calls, in the order of their arrival.
         self.entering: OrderedDict[Until, None] = OrderedDict()
         #: Those calls held back that have their own stacks.
@@ -98,56 +94,16 @@ class ComponentInstance:
     def new_context(self, options: Options) -> Context:
         raise NotImplementedError
 
-    # ---- who may call whom -------------------------------------------------------------------------------
-
-    def check_entry(self, caller: ComponentInstance | None) -> None:
-        """Raise Trap unless a call from ``caller`` (None for the host) may enter this instance.
-
-        As in wasmtime, a component cannot call one that contains it or that it contains. So guests never enter an
-        instance twice. The remaining case to detect is a call that the host makes from a host function.
-        """
-        if self.task is not None:
-            raise Trap(CANNOT_ENTER)
-        if caller is None:
-            ancestor = self.parent
-            while ancestor is not None:
-                if ancestor.task is not None:
-                    raise Trap(CANNOT_ENTER)
-                ancestor = ancestor.parent
-        elif self.is_within(caller) or caller.is_within(self):
-            raise Trap(CANNOT_ENTER)
-
-    def is_within(self, other: ComponentInstance) -> bool:
-        """Return whether this instance is ``other``, or its component is inside the component of ``other``."""
-        instance: ComponentInstance | None = self
-        while instance is not None:
-            if instance is other:
-                return True
-            instance = instance.parent
-        return False
-
     def check_leave(self) -> None:
         if not self.may_leave:
             raise Trap(CANNOT_LEAVE)
 
-    def check_block(self) -> GuestTask:
-        """Return the running task, which must be allowed to wait: a call of an ``async`` function. Raises Trap."""
-        task = self.task
-        if task is None or not task.function.type.is_async:
-            raise Trap(CANNOT_BLOCK)
-        return task
-
     # ---- entering one at a time --------------------------------------------------------------------------
-
-    @property
-    def free(self) -> bool:
-        """Whether a thread could take exclusive entry."""
-        return self.exclusive is None and self.synchronous is None
 
     @property
     def busy(self) -> bool:
         """Whether a new call would be held back."""
-        return self.backpressure > 0 or not self.free or bool(self.entering)
+        return self.backpressure > 0 or self.exclusive is not None or bool(self.entering)
 
     def hold_back(self, exclusive: bool = True) -> Until:
         """Return the request on which a held-back call parks. It finishes with whether the call was cancelled.
@@ -166,9 +122,9 @@ class ComponentInstance:
     def hand_over(self) -> None:
         """Wake the threads that may take exclusive entry next: the first that returns, and the first that enters."""
         returning = self.returning
-        while returning and self.free:
+        while returning and self.exclusive is None:
             until = next(iter(returning))
-            if until.source is None or until.source.ready:
+            if until.due:
                 self.scheduler.wake(until)
                 break
             del returning[until]  # another thread has taken its event
@@ -182,7 +138,7 @@ class ComponentInstance:
         """Handle the event that ``until`` waits for."""
         if until.enters:
             self.returning[until] = None
-            if not self.free:
+            if self.exclusive is not None:
                 return  # hand_over wakes it later
         self.scheduler.wake(until)
 
@@ -239,7 +195,7 @@ class UntilAdmitted(Until):
 
     def ready(self) -> bool:
         instance = self.instance
-        if instance.backpressure or instance.synchronous is not None:
+        if instance.backpressure:
             return False
         return not self.exclusive or (instance.exclusive is None and next(iter(self.queue)) is self)
 

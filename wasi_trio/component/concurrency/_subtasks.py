@@ -14,14 +14,15 @@ from typing import Any, Protocol, TypeAlias
 from wasi_trio.component import abi
 from wasi_trio.component._account import Charge
 from wasi_trio.component._context import Context
+from wasi_trio.component._errors import Trap
 from wasi_trio.component._handles import ResourceHandle
 from wasi_trio.component._plan import Lower
 from wasi_trio.component._types import ValType
-from wasi_trio.component.concurrency._instance import ComponentInstance
+from wasi_trio.component.concurrency._instance import CANNOT_BLOCK, ComponentInstance
 from wasi_trio.component.concurrency._lifted import LiftedFunction
 from wasi_trio.component.concurrency._tasks import CANCELLED, Task, start_task
 from wasi_trio.component.concurrency._threads import Until
-from wasi_trio.component.concurrency._waitables import Event, EventCode, Waitable
+from wasi_trio.component.concurrency._waitables import Event, EventCode, UntilSettled, Waitable
 from wasi_trio.component.concurrency._weights import varies, weigh
 
 
@@ -130,8 +131,6 @@ class Lowering:
     def __call__(self, instance: ComponentInstance, flats: Sequence[int]) -> int | Until | None:
         if not instance.may_leave:
             instance.check_leave()
-        if not self.is_async and self.type.is_async:
-            instance.check_block()
         subtask = Subtask(instance, self, instance.context(self.options), flats)
         callee = self.callee
         if isinstance(callee, GuestCallee):
@@ -139,6 +138,8 @@ class Lowering:
             subtask.on_cancel = task.request_cancellation
             start_task(task, instance)
         else:
+            if instance.task is None and self.type.is_async and not self.is_async:
+                raise Trap(CANNOT_BLOCK)  # the host could not end the operation
             outcome = callee.start(instance, subtask.start())
             if isinstance(outcome, HostOperation):
                 subtask.on_cancel = outcome.cancel
@@ -148,9 +149,20 @@ class Lowering:
         if subtask.resolved:
             result = subtask.deliver()
             return int(subtask.state) if self.is_async else result
-        if not self.is_async:
+        if self.is_async:
+            return subtask.expose()
+        if self.type.is_async:
             return subtask.wait(subtask.deliver)
-        return subtask.expose()
+        until = subtask.sync_waiter = UntilReturned(subtask, subtask.deliver)
+        return until
+
+
+class UntilReturned(UntilSettled):
+    """A request of a call of a function that is not ``async``. The callee computes, or waits in a host call."""
+
+    __slots__ = ()
+
+    blocks = False
 
 
 class Subtask(Waitable):

@@ -97,16 +97,9 @@ def backpressure_dec(builtin: AsyncBuiltin) -> Any:
 
 
 def thread_yield(builtin: AsyncBuiltin) -> Any:
-    cancellable = builtin.cancellable
-
     def call(instance: ComponentInstance) -> int | Until:
         instance.check_leave()
-        task = instance.task
-        if task is None or not task.function.type.is_async:
-            return 0  # a call of this kind has the instance for itself, so no other task could run
-        if task.deliver_pending_cancel(cancellable):
-            return 1
-        return UntilNextTurn(cancellable)
+        return 0 if instance.task is None else UntilNextTurn(False)  # no other task exists during instantiation
 
     return call
 
@@ -120,4 +113,4 @@ class UntilNextTurn(Until):
         return True
 
     def finish(self, cancelled: bool) -> int:
-        return int(cancelled)
+        return 0

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import IntEnum
 from typing import Any, Final
 
 from wasi_trio.component._errors import Trap
 from wasi_trio.component._handles import BorrowScope
-from wasi_trio.component.concurrency._instance import CANNOT_ENTER, ComponentInstance
+from wasi_trio.component.concurrency._instance import MAX_DEPTH, TOO_DEEP, ComponentInstance, UntilAdmitted
 from wasi_trio.component.concurrency._lifted import LiftedFunction
 from wasi_trio.component.concurrency._threads import Body, CallCore, GuestTask, Thread, Until
 from wasi_trio.component.concurrency._waitables import NO_EVENT, TASK_CANCELLED, Event, WaitableSet
 
-_EXIT, _YIELD, _WAIT = 0, 1, 2
+_EXIT, _WAIT = 0, 2
 _EVENT_PARAMS = ("i32", "i32", "i32")
 _CODE_RESULTS = ("i32",)
 
@@ -47,7 +47,18 @@ class Task(BorrowScope):
     arguments do not fit their types. Without it, that error ends the instance.
     """
 
-    __slots__ = ("counted", "function", "instance", "on_refuse", "on_resolve", "on_start", "state", "storage", "thread")
+    __slots__ = (
+        "counted",
+        "depth",
+        "function",
+        "instance",
+        "on_refuse",
+        "on_resolve",
+        "on_start",
+        "state",
+        "storage",
+        "thread",
+    )
 
     def __init__(
         self,
@@ -69,6 +80,8 @@ class Task(BorrowScope):
         self.thread: Thread | None = None
         #: Whether the instance counts this task. The host bounds its own calls.
         self.counted = False
+        #: The number of other calls that wait for this one. Only calls of functions that are not ``async`` count.
+        self.depth = 0
 
     def start(self) -> Sequence[Any]:
         self.state = TaskState.STARTED
@@ -103,7 +116,7 @@ class Task(BorrowScope):
     # ---- cancellation ------------------------------------------------------------------------------------
 
     def request_cancellation(self) -> None:
-        """Request that the task resolves early. It learns this at once if it waits in a cancellable way, else later.
+        """Request that the task resolves early. It learns this when its callback can next be called, perhaps at once.
 
         A task that has not started never starts: it resolves to CANCELLED before this returns, or in ``start_task`` if
         that comes later. A repeated request, or one to a resolved task, has no effect.
@@ -115,24 +128,19 @@ class Task(BorrowScope):
             self.state = TaskState.CANCEL_DELIVERED
             self.instance.scheduler.resume(self.thread, True)
         elif self.state is TaskState.STARTED:
+            self.state = TaskState.PENDING_CANCEL
             until = None if self.thread is None else self.thread.until
-            instance = self.instance
-            if (
-                until is not None
-                and until.cancellable
-                and (instance.exclusive in (None, self) or self.function.stackful)
-                and instance.synchronous is None
-                and instance.task is None
-            ):
-                assert self.thread is not None
-                self.state = TaskState.CANCEL_DELIVERED
-                instance.scheduler.resume(self.thread, True)
-            else:
-                self.state = TaskState.PENDING_CANCEL
+            if until is not None and until.enters:
+                instance = self.instance
+                if instance.exclusive is None:
+                    assert self.thread is not None
+                    instance.scheduler.resume(self.thread, False)
+                else:
+                    instance.alert(until)
 
-    def deliver_pending_cancel(self, cancellable: bool) -> bool:
+    def deliver_pending_cancel(self) -> bool:
         """Return whether to deliver a requested cancellation to the guest, which happens once."""
-        if cancellable and self.state is TaskState.PENDING_CANCEL:
+        if self.state is TaskState.PENDING_CANCEL:
             self.state = TaskState.CANCEL_DELIVERED
             return True
         return False
@@ -141,16 +149,19 @@ class Task(BorrowScope):
 def start_task(task: Task, caller: ComponentInstance | None) -> None:
     """Start a call for ``caller``, or for the host if None, and run it inline until it waits or ends.
 
-    A call that has been cancelled resolves to CANCELLED instead. Raises Trap if the instance cannot be entered. Raises
-    any exception of the call before its first wait.
+    A call that has been cancelled resolves to CANCELLED instead. Raises any exception of the call before its first wait.
+    The instance may be running: components may call each other recursively.
     """
-    if task.deliver_pending_cancel(True):
+    if task.deliver_pending_cancel():
         task.cancel()
         return
     instance = task.instance
-    instance.check_entry(caller)
     function = task.function
     if not function.type.is_async:
+        if caller is not None and caller.task is not None:
+            task.depth = caller.task.depth + 1
+            if task.depth > MAX_DEPTH:
+                raise Trap(TOO_DEEP)
         body = lift_sync(task)
     elif function.stackful:
         body = lift_stackful(task)
@@ -176,19 +187,30 @@ def _run_holder(instance: ComponentInstance, holder: GuestTask) -> None:
 
 
 def lift_sync(task: Task) -> Body:
-    """Return the thread of a call of a function whose type is not ``async``.
-
-    It enters even while other calls of the instance wait, and nothing else enters before it ends.
-    """
-    instance = task.instance
-    if instance.synchronous is not None:
-        raise Trap(CANNOT_ENTER)
-    instance.synchronous = task
+    """Return the thread of a call of a function whose type is not ``async``. It enters at once."""
     args = _lower_arguments(task)
     if args is not None:
         yield from _call(task, (yield _core_call(task, args)))
-    instance.synchronous = None
-    instance.hand_over()
+
+
+def next_beside(waiting: Thread, threads: Iterable[Thread]) -> Thread | None:
+    """Return the thread that runs next while a call of a function that is not ``async`` waits ("canon lift").
+
+    It is a ready one of the same instance. If none is, and the awaited event has not come, the guest traps
+    (CANNOT_BLOCK), because the caller regards the call as running.
+    """
+    instance = waiting.task.instance
+    for thread in threads:
+        until = thread.until
+        if (
+            thread is not waiting
+            and until is not None
+            and thread.task.instance is instance
+            and not isinstance(until, UntilAdmitted)
+            and until.ready()
+        ):
+            return thread
+    return None
 
 
 def lift_async(task: Task) -> Body:
@@ -218,7 +240,7 @@ def lift_async(task: Task) -> Body:
 def lift_stackful(task: Task) -> Body:
     """Return the thread of a call of an ``async`` function with its own stack, which may run beside others."""
     instance = task.instance
-    if instance.backpressure or instance.synchronous is not None:
+    if instance.backpressure:
         cancelled = yield instance.hold_back(False)
         if cancelled:
             task.cancel()
@@ -270,20 +292,20 @@ def _loop(task: Task, packed: int) -> Any:
         if code == _EXIT:
             return
         event: Event
-        if code == _WAIT:
+        if code > _WAIT:
+            raise Trap("unsupported callback code")
+        if task.deliver_pending_cancel():
+            event = TASK_CANCELLED
+        elif code == _WAIT:
             wset = instance.handles.get(index)
             if not isinstance(wset, WaitableSet):
                 raise Trap(f"handle index {index} is not a waitable set")
-            if task.deliver_pending_cancel(True):
-                event = TASK_CANCELLED
-            elif wset.ready and not instance.returning and not instance.entering:
+            if wset.ready and not instance.returning and not instance.entering:
                 event = wset.take_event()  # no other thread waits for entry
             else:
                 event = yield _park_for_reentry(task, wset)
-        elif code == _YIELD:
-            event = TASK_CANCELLED if task.deliver_pending_cancel(True) else (yield _park_for_reentry(task, None))
         else:
-            raise Trap("unsupported callback code")
+            event = yield _park_for_reentry(task, None)
         (packed,) = yield CallCore(callback, event, _EVENT_PARAMS, _CODE_RESULTS)
 
 
@@ -305,13 +327,17 @@ class UntilReentry(Until):
     __slots__ = ("task", "wset")
 
     def __init__(self, task: Task, wset: WaitableSet | None) -> None:
-        super().__init__(True, wset)
+        super().__init__(False, wset)
         self.enters = True
         self.task = task
         self.wset = wset
 
+    @property
+    def due(self) -> bool:
+        return self.wset is None or bool(self.wset.ready) or self.task.state is TaskState.PENDING_CANCEL
+
     def ready(self) -> bool:
-        return self.task.instance.free and (self.wset is None or bool(self.wset.ready))
+        return self.task.instance.exclusive is None and self.due
 
     def finish(self, cancelled: bool) -> Event:
         task, wset = self.task, self.wset
@@ -320,15 +346,20 @@ class UntilReentry(Until):
             wset.waiters.remove(self)
         instance.returning.pop(self, None)
         instance.exclusive = task
-        if cancelled:
+        if task.deliver_pending_cancel():
             return TASK_CANCELLED
         return NO_EVENT if wset is None else wset.take_event()
 
 
 class UntilResolved(Until):
-    """A request of a thread of ``instance`` that waits for a task, whose ``on_resolve`` is this object's method."""
+    """A request of a thread of ``instance`` that waits for a call of a destructor.
+
+    The call's task has this object's method ``on_resolve``.
+    """
 
     __slots__ = ("_instance", "_resolved")
+
+    blocks = False
 
     def __init__(self, instance: ComponentInstance) -> None:
         super().__init__(False)

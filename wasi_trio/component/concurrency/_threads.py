@@ -7,7 +7,7 @@ This module neither waits nor calls wasm. A thread's generator yields ``CallCore
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from wasi_trio.component._plan import CoreItem
@@ -49,6 +49,9 @@ class Until:
 
     __slots__ = ("cancellable", "enters", "source", "thread")
 
+    #: Whether the thread blocks, by the specification's terms. If not, it regards its callee as running.
+    blocks: ClassVar[bool] = True
+
     def __init__(self, cancellable: bool, source: Any = None) -> None:
         self.cancellable = cancellable
         self.thread: Thread | None = None
@@ -66,6 +69,11 @@ class Until:
         raise NotImplementedError
 
     @property
+    def due(self) -> bool:
+        """Whether the awaited event has come, so that only entry may be missing."""
+        return self.source is None or bool(self.source.ready)
+
+    @property
     def awaits_host(self) -> bool:
         """Whether the host can cause the awaited event by other means than the end of an operation or a call."""
         return self.source is not None and bool(self.source.awaits_host)
@@ -79,9 +87,12 @@ class GuestTask(Protocol):
     """The interface of a task for its thread, its instance and the built-ins. See ``Task``."""
 
     function: LiftedFunction
+    #: The callee's ``ComponentInstance``.
+    instance: Any
     on_resolve: Callable[[Any], None]
     on_refuse: Callable[[Exception], None] | None
     storage: list[int]
+    depth: int
     counted: bool
     thread: Thread | None
 
@@ -90,9 +101,6 @@ class GuestTask(Protocol):
 
     def cancel(self) -> None:
         """Resolve to CANCELLED."""
-
-    def deliver_pending_cancel(self, cancellable: bool) -> bool:
-        """Return whether to deliver a requested cancellation to the guest."""
 
 
 class Thread:
@@ -124,5 +132,5 @@ class Scheduler(Protocol):
     def wake(self, until: Until) -> None:
         """Evaluate ``until`` later, after those woken earlier, and resume its thread if it is ready.
 
-        Does nothing if no thread is parked on it.
+        Does nothing if no thread is parked on it. A thread that does not block continues before all others.
         """

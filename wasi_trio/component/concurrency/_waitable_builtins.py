@@ -15,7 +15,7 @@ from wasi_trio.component.abi._strings import require
 from wasi_trio.component.concurrency._instance import ComponentInstance
 from wasi_trio.component.concurrency._subtasks import Subtask
 from wasi_trio.component.concurrency._threads import Until
-from wasi_trio.component.concurrency._waitables import NO_EVENT, TASK_CANCELLED, Event, Waitable, WaitableSet
+from wasi_trio.component.concurrency._waitables import NO_EVENT, Event, Waitable, WaitableSet
 
 BLOCKED = 0xFFFF_FFFF
 
@@ -47,33 +47,26 @@ def waitable_set_new(builtin: AsyncBuiltin) -> Any:
 
 
 def waitable_set_wait(builtin: AsyncBuiltin) -> Any:
-    cancellable, options = builtin.cancellable, builtin.options
+    options = builtin.options
 
     def call(instance: ComponentInstance, index: int, pointer: int) -> int | Until:
         instance.check_leave()
-        task = instance.check_block()
         wset = entry(instance, index, WaitableSet, "waitable set")
         context = instance.context(options)
-        if task.deliver_pending_cancel(cancellable):
-            return _store_event(context, pointer, TASK_CANCELLED)
         if wset.ready:
             return _store_event(context, pointer, wset.take_event())
-        return wset.wait(cancellable, functools.partial(_store_event, context, pointer))
+        return wset.wait(functools.partial(_store_event, context, pointer))
 
     return call
 
 
 def waitable_set_poll(builtin: AsyncBuiltin) -> Any:
-    cancellable, options = builtin.cancellable, builtin.options
+    options = builtin.options
 
     def call(instance: ComponentInstance, index: int, pointer: int) -> int:
         instance.check_leave()
         wset = entry(instance, index, WaitableSet, "waitable set")
-        task = instance.task
-        if task is not None and task.deliver_pending_cancel(cancellable):
-            event = TASK_CANCELLED
-        else:
-            event = wset.take_event() if wset.ready else NO_EVENT
+        event = wset.take_event() if wset.ready else NO_EVENT
         return _store_event(instance.context(options), pointer, event)
 
     return call
@@ -116,13 +109,10 @@ def subtask_cancel(builtin: AsyncBuiltin) -> Any:
 
     def call(instance: ComponentInstance, index: int) -> int | Until:
         instance.check_leave()
-        if not is_async:
-            instance.check_block()
         subtask = entry(instance, index, Subtask, "subtask")
         if subtask.delivered or subtask.cancellation_requested:
             raise Trap(_AFTER_END)
-        if not is_async:
-            subtask.check_sync()
+        subtask.check_sync()
         if not subtask.resolved:
             subtask.cancellation_requested = True
             subtask.on_cancel()

@@ -146,9 +146,9 @@ class WaitableSet:
     def take_event(self) -> Event:
         return next(iter(self.ready)).take_event()
 
-    def wait(self, cancellable: bool, finish: Callable[[Event], Any]) -> Until:
+    def wait(self, finish: Callable[[Event], Any]) -> Until:
         """Return the request on which a thread in core code parks. Its answer is ``finish(event)``."""
-        until = UntilEvent(self, cancellable, finish)
+        until = UntilEvent(self, finish)
         self.waiters.append(until)
         return until
 
@@ -169,8 +169,8 @@ class UntilEvent(Until):
 
     __slots__ = ("_finish", "_wset")
 
-    def __init__(self, wset: WaitableSet, cancellable: bool, finish: Callable[[Event], Any]) -> None:
-        super().__init__(cancellable, wset)
+    def __init__(self, wset: WaitableSet, finish: Callable[[Event], Any]) -> None:
+        super().__init__(False, wset)
         self._wset = wset
         self._finish = finish
 
@@ -179,4 +179,4 @@ class UntilEvent(Until):
 
     def finish(self, cancelled: bool) -> Any:
         self._wset.waiters.remove(self)
-        return self._finish(TASK_CANCELLED if cancelled else self._wset.take_event())
+        return self._finish(self._wset.take_event())
