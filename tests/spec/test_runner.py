@@ -50,7 +50,7 @@ def test_report() -> None:
     assert everything.exit_code == 1
     assert "ok    core_modules.wast (11 directives)" in lines
     assert lines[-2] == "FAIL  wrong_result.wast:11: assert_return: expected 2, got 1 (and 1 more)"
-    assert lines[-1] == "8 passed, 1 failed"
+    assert lines[-1] == "9 passed, 1 failed"
 
 
 def test_verbose_report() -> None:
@@ -63,7 +63,7 @@ def test_verbose_report() -> None:
 
 def test_all_passed() -> None:
     result = CliRunner().invoke(main, [str(SELF / "pass")])
-    assert (result.exit_code, result.output.splitlines()[-1]) == (0, "8 passed, 0 failed")
+    assert (result.exit_code, result.output.splitlines()[-1]) == (0, "9 passed, 0 failed")
 
 
 def test_reading() -> None:

@@ -16,6 +16,7 @@ from wasi_trio.component._errors import Trap
 from wasi_trio.component._handles import HandleTable, ResourceHandle
 from wasi_trio.component._plan import CoreExport, CoreItem, Options
 from wasi_trio.component.concurrency._instance import MAX_DEPTH, SLICE, TOO_DEEP, ComponentInstance
+from wasi_trio.component.concurrency._tasks import Interlude
 from wasi_trio.runtime import _ffi as ffi
 from wasi_trio.runtime._containment import split
 from wasi_trio.runtime._engine import Engine, Limits
@@ -279,6 +280,8 @@ class Store(ComponentInstance):
     def call_nested(self, func: Any, raw: Any, count: int) -> None:
         """Call a core function from inside a host function. ``raw`` holds the arguments, then the results.
 
+        In WASI 0.3 it is a separate task.
+
         Such a call cannot be suspended, because Python frames are below it. So a guest traps if it waits in the call,
         or if it computes for longer than ``limits.nested_seconds``.
         """
@@ -294,9 +297,13 @@ class Store(ComponentInstance):
             ticker.wake()
         if not nested:
             self._nested_since = ticker.ticked
+        task = self.task
+        if self.scheduler is not None:
+            self.task = Interlude(0 if task is None else task.depth)  # type: ignore[assignment]
         try:
             error = ffi.func_call_unchecked(self.context_pointer, func, raw, count, self.trap_out)
         finally:
+            self.task = task
             engine.host_call = caller
             engine.current, engine.nested, ticker.running = outer, nested, running
         if error or self.trap:

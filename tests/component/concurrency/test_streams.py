@@ -256,6 +256,15 @@ def test_an_idle_end_learns_that_the_host_dropped_the_other(world: World) -> Non
     assert (guest.word(0), guest.word(4)) == (index, done(DROPPED, 0))
 
 
+@pytest.mark.parametrize("writes", [False, True])
+def test_an_idle_end_learns_that_the_guest_with_the_other_has_ended(world: World, writes: bool) -> None:
+    pipe = Pipe(world)
+    for _ in (pipe.r if writes else pipe.w).instance.abandon():
+        pass
+    event = pipe.write_event() if writes else pipe.read_event()
+    assert event == (WRITE if writes else READ, done(DROPPED, 0))
+
+
 def test_a_stream_refers_to_no_end_that_has_left(world: World) -> None:
     """A cycle would remain in memory until a garbage collection."""
     pipe = Pipe(world)

@@ -66,7 +66,7 @@ class Shared:
     A host that does not use a readable end must ``discard`` it. ``held`` means that the readable end has a holder.
     ``dropped`` means that an end has been dropped. ``pending`` is the buffer of the end that waits for the other.
     ``guest_ends`` counts the ends in guests' handle tables, including dropped ones. ``reader`` and ``writer`` are those
-    in tables now.
+    in tables now. An end that leaves its table clears its attribute, which breaks a reference cycle.
     """
 
     __slots__ = ("dropped", "element", "guest_ends", "held", "pending", "reader", "watchers", "writer")
@@ -275,23 +275,24 @@ class GuestEnd(Waitable, Generic[S]):
         """Drop this end. Raises Trap while a copy is active or its event is pending."""
         if self.state is CopyState.COPYING:
             raise Trap(f"cannot {'drop' if self.writes else 'remove'} busy {self.shared.kind}")
-        self.detach()
-        self.shared.drop()
+        shared = self.shared
+        if self.writes:
+            shared.writer = None
+        else:
+            shared.reader = None
+        shared.drop()
         self.join(None)
 
     def abandon(self) -> None:
         """Drop this end, because the guest has ended."""
-        if self.shared.pending is self:
-            self.shared.pending = None
-        self.detach()
-        self.shared.drop()
-
-    def detach(self) -> None:
-        """Learn of no further drop. This breaks the reference cycle with the shared state."""
+        shared = self.shared
+        if shared.pending is self:
+            shared.pending = None
         if self.writes:
-            self.shared.writer = None
+            shared.writer = None
         else:
-            self.shared.reader = None
+            shared.reader = None
+        shared.drop()
 
     def note_drop(self) -> None:
         """Learn that the other end has been dropped. An end without an operation gets an event for it."""
@@ -313,7 +314,7 @@ class GuestEnd(Waitable, Generic[S]):
             raise Trap(f"cannot lift {shared.kind} while it's in a waitable set")
         shared.held = False
         shared.guest_ends -= 1
-        self.detach()
+        shared.reader = None
         return shared
 
     @property

@@ -99,7 +99,9 @@ def backpressure_dec(builtin: AsyncBuiltin) -> Any:
 def thread_yield(builtin: AsyncBuiltin) -> Any:
     def call(instance: ComponentInstance) -> int | Until:
         instance.check_leave()
-        return 0 if instance.task is None else UntilNextTurn(False)  # no other task exists during instantiation
+        task = instance.task
+        # During instantiation no other task exists. A task without a thread cannot wait (``Interlude``).
+        return 0 if task is None or task.thread is None else UntilNextTurn(False)
 
     return call
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from enum import IntEnum
-from typing import Any, Final
+from types import SimpleNamespace
+from typing import Any, ClassVar, Final
 
 from wasi_trio.component._errors import Trap
 from wasi_trio.component._handles import BorrowScope
@@ -144,6 +145,23 @@ class Task(BorrowScope):
             self.state = TaskState.CANCEL_DELIVERED
             return True
         return False
+
+
+class Interlude:
+    """A call of ``realloc``, or of a destructor by its own component: a task with its own slots, which cannot wait.
+
+    It stands for a ``Task`` where built-ins look at the running one.
+    """
+
+    __slots__ = ("depth", "storage")
+
+    #: It resolves nothing.
+    function: ClassVar[Any] = SimpleNamespace(is_async=False)
+    thread: ClassVar[None] = None
+
+    def __init__(self, depth: int) -> None:
+        self.depth = depth
+        self.storage = [0, 0]
 
 
 def start_task(task: Task, caller: ComponentInstance | None) -> None:
