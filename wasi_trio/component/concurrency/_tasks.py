@@ -167,8 +167,8 @@ class Interlude:
 def start_task(task: Task, caller: ComponentInstance | None) -> None:
     """Start a call for ``caller``, or for the host if None, and run it inline until it waits or ends.
 
-    A call that has been cancelled resolves to CANCELLED instead. Raises any exception of the call before its first wait.
-    The instance may be running: components may call each other recursively.
+    A call that has been cancelled resolves to CANCELLED instead. Raises any exception of the call before its first
+    wait. The instance may be running: components may call each other recursively.
     """
     if task.deliver_pending_cancel():
         task.cancel()
