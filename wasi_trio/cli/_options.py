@@ -10,11 +10,13 @@ from click.core import ParameterSource
 
 from wasi_trio._texts import shown
 from wasi_trio.cli._printing import write_out
-from wasi_trio.component._features import listing
+from wasi_trio.component._features import listing as features_listing
 from wasi_trio.serve.settings._setting import Setting
 from wasi_trio.serve.settings._settings import Settings
 from wasi_trio.serve.settings._table import BY_NAME
 from wasi_trio.wasi._arguments import parse_features
+from wasi_trio.wasi._state_arguments import SWITCHES, parse_switches
+from wasi_trio.wasi._wasmtime_options import OPTIONS, check, listing
 
 if TYPE_CHECKING:
     from wasi_trio.wasi._loading import EngineOptions
@@ -31,7 +33,10 @@ def parsed(parse: Callable[[str], Any]) -> Callable[[str], Any]:
 
     def convert(text: str) -> Any:
         if parse is parse_features and text == "help":
-            write_out(listing())
+            write_out(features_listing())
+            click.get_current_context().exit()
+        if parse is parse_switches and text == "help":
+            write_out(f"{SWITCHES}{listing()}")
             click.get_current_context().exit()
         try:
             return parse(text)
@@ -97,15 +102,43 @@ def given_settings(given: dict[str, Any], settings: Iterable[Setting]) -> dict[s
     return found
 
 
-def _refuse_debug(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
-    if value is not None:
-        name = value.partition("=")[0]
-        why = "" if name != "coredump" else ": wasmtime's C API cannot write core dumps"
-        raise click.UsageError(
-            f"-D {shown(name)} is not supported{why}. The log line about a trap has the wasm backtrace. It includes "
-            "source lines if the component has DWARF and WASMTIME_BACKTRACE_DETAILS=1 is set"
-        )
+def _refuse(context: click.Context, parameter: click.Parameter, given: Any) -> None:
+    if not given:
+        return
+    name = parameter.opts[0]
+    for text in given if parameter.multiple else (given,):
+        for part in text.split(",") if len(name) == 2 and name != "-g" else (name,):
+            try:
+                if part == name:
+                    raise ValueError(f"{name} is not supported: {OPTIONS[name]}")
+                check(name[1], part)
+            except ValueError as error:
+                raise click.UsageError(shown(str(error))) from None
 
 
-#: wasmtime's option, which has no equivalent here.
-debug_option = click.option("-D", "--debug", hidden=True, expose_value=False, callback=_refuse_debug)
+def _refused(*names: str, is_flag: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    return click.option(
+        *names, hidden=True, expose_value=False, callback=_refuse, multiple=not is_flag, is_flag=is_flag
+    )
+
+
+def wasmtime_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of ``wasmtime serve`` and ``wasmtime run`` that have no equivalent: they print advice."""
+    for names in (
+        ("-O", "--optimize"),
+        ("-C", "--codegen"),
+        ("-D", "--debug"),
+        ("-R", "--record"),
+        ("-g", "--gdbstub"),
+        ("--config",),
+        ("--target",),
+    ):
+        command = _refused(*names)(command)
+    return _refused("--allow-precompiled", is_flag=True)(command)
+
+
+def wasmtime_run_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add such options of ``wasmtime run`` alone."""
+    for name in ("--invoke", "--preload", "--argv0"):
+        command = _refused(name)(command)
+    return command

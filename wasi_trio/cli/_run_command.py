@@ -13,13 +13,14 @@ import click
 from wasi_trio.cli._collector import excluded_from_collection
 from wasi_trio.cli._help import EXAMPLES, Examples
 from wasi_trio.cli._options import (
-    debug_option,
     engine_options,
     given_engine,
     given_state,
     option,
     parsed,
     state_options,
+    wasmtime_options,
+    wasmtime_run_options,
 )
 from wasi_trio.runtime._profile_options import Profiling, single
 from wasi_trio.serve.settings._setting import SettingError
@@ -74,7 +75,8 @@ _profile = click.option(
 @state_options
 @_network
 @_profile
-@debug_option
+@wasmtime_options
+@wasmtime_run_options
 @engine_options
 @click.argument("component", type=click.Path())
 @click.argument("args", nargs=-1, type=parsed(arguments.parse_text), metavar="[ARGS]...")

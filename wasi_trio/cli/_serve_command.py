@@ -9,7 +9,7 @@ import click
 
 from wasi_trio.cli._collector import excluded_from_collection
 from wasi_trio.cli._help import EXAMPLES, Examples
-from wasi_trio.cli._options import debug_option, given_settings, option
+from wasi_trio.cli._options import given_settings, option, wasmtime_options
 from wasi_trio.serve.settings._setting import CONFIGURATION
 from wasi_trio.serve.settings._table import SETTINGS
 
@@ -28,7 +28,7 @@ def _settings(command: Callable[..., Any]) -> Callable[..., Any]:
     epilog=EXAMPLES["serve"],
 )
 @_settings
-@debug_option
+@wasmtime_options
 @click.option(
     "--hypercorn-config",
     metavar="FILE",

@@ -79,7 +79,7 @@ def compile_(components: tuple[str, ...], **engine: Any) -> None:
                     continue
                 modules = "1 core module" if event.modules == 1 else f"{event.modules} core modules"
                 unmet = "" if event.unmet is None else f"; but {event.unmet}"
-                merged = f" (merged into {event.merged})" if event.merged < event.modules else ""
+                merged = f" (merged into {event.merged})" if 0 < event.merged < event.modules else ""
                 what = f"compiled {modules} of {event.size} bytes{merged}"
                 line = f"{event.path}: {what}, stored in {event.folder}{unmet}"
                 write_out(f"{shown(line)}\n")

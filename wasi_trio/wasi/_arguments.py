@@ -22,6 +22,7 @@ from wasi_trio.runtime._profile_options import (
     NativeProfile,
     Profiling,
 )
+from wasi_trio.wasi._wasmtime_options import check, is_known
 from wasi_trio.wasi.registry._errors import RegistryError
 from wasi_trio.wasi.registry._references import is_reference, parse_reference
 
@@ -157,7 +158,12 @@ def parse_switch(text: str) -> bool:
 
 def parse_features(text: str) -> tuple[tuple[str, bool], ...]:
     """Parse ``NAME[=y|n],...`` into names of WebAssembly features and whether each is enabled."""
-    return features.parse(text)
+    parts = text.split(",")
+    for part in parts:
+        if is_known("W", part):
+            check("W", part)
+    own = [part for part in parts if not is_known("W", part)]
+    return features.parse(",".join(own)) if own else ()
 
 
 def or_none(parse: Callable[[str], T]) -> Callable[[str], T | None]:

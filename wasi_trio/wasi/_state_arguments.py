@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from wasi_trio.wasi._arguments import parse_switch
+from wasi_trio.wasi._wasmtime_options import check, is_known
 
 if TYPE_CHECKING:
     from wasi_trio.wasi._state import State
@@ -16,6 +17,17 @@ if TYPE_CHECKING:
 #: the bucket of ``-S keyvalue``; guests can also open it by the empty name
 DEFAULT: Final = "default"
 
+#: the settings of ``-S``, for its help
+SWITCHES: Final = """\
+  -S config[=y|n]
+      wasi:config, which --config-var enables too
+  -S config-var=NAME=VALUE
+      the same as --config-var NAME=VALUE
+  -S keyvalue[=y|n]
+      wasi:keyvalue with a bucket in memory, as by --keyvalue memory:
+  -S keyvalue-in-memory-data=NAME=VALUE
+      a value in that bucket
+"""
 _SWITCHES: Final = {"y": "true", "n": "false", "": "true"}
 
 
@@ -31,7 +43,11 @@ class WasiSwitch(NamedTuple):
 
 def parse_switches(text: str) -> tuple[WasiSwitch, ...]:
     """Parse ``NAME[=VALUE],...``, in wasmtime's notation."""
-    return tuple(_parse_switch(part) for part in text.split(","))
+    parts = text.split(",")
+    for part in parts:
+        if is_known("S", part):
+            check("S", part)
+    return tuple(_parse_switch(part) for part in parts if not is_known("S", part))
 
 
 def _parse_switch(part: str) -> WasiSwitch:
@@ -48,8 +64,8 @@ def _parse_switch(part: str) -> WasiSwitch:
                 raise ValueError(f"{name} must have the form {name}=NAME=VALUE")
             return WasiSwitch(name, (_check_utf8(name, key), _check_utf8(name, content)))
     raise ValueError(
-        f"{name!r} is not supported; use config, config-var=NAME=VALUE, keyvalue, keyvalue-in-memory-data=NAME=VALUE; "
-        "the page 'Compared with wasmtime' lists alternatives for other settings"
+        f"{name!r} is no setting of wasmtime 49; supported are config, config-var=NAME=VALUE, keyvalue and "
+        "keyvalue-in-memory-data=NAME=VALUE"
     )
 
 
