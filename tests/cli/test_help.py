@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -15,7 +16,8 @@ import pytest
 
 from tests.cli.terminal import at_a_terminal, ran
 from wasi_trio.cli import cli
-from wasi_trio.cli._help import EXAMPLES, PROGRAM
+from wasi_trio.cli._help import EXAMPLES, PROGRAM, VALUES
+from wasi_trio.wasi._arguments import parse_duration, parse_size
 
 
 def test_versions() -> None:
@@ -65,6 +67,21 @@ def test_the_help_shows_the_program_as_it_was_called(console_script: Path) -> No
         assert examples
         if name != "completion":  # only this name can be completed
             assert re.findall(r"^ +'?python -m wasi_trio (.*)$", as_module, re.MULTILINE) == examples
+
+
+@pytest.mark.parametrize(("value", "parse"), [("DURATION", parse_duration), ("SIZE", parse_size)])
+def test_the_values_in_the_help(value: str, parse: Callable[[str], float]) -> None:
+    """The help of each command with such a value has its grammar. Its examples are valid, as are those of the page."""
+    for name, command in cli.commands.items():
+        has = any(isinstance(option, click.Option) and option.metavar == value for option in command.params)
+        assert has == (f"\n  {value}  " in ran(name, "--help")[1])
+    examples = re.findall(r"\b\d[\w.]*\b", VALUES[value])
+    page = (Path(__file__).parents[2] / "docs" / "command-line.md").read_text("utf-8")
+    (row,) = re.findall(rf"^\| `{value}` \| .* \| (.*) \|$", page, re.MULTILINE)
+    examples += re.findall(r"`(.*?)`", row)
+    assert len(examples) > 5
+    for example in examples:
+        assert parse(example) > 0
 
 
 def test_the_examples_are_valid_commands() -> None:

@@ -91,9 +91,14 @@ BAD: list[tuple[str, str, Any, str]] = [
     ("request-timeout", "true", True, "'true' is not a duration such as 1s, 500ms, 2.5, 5m or 1h30m"),
     ("max-instance-reuse-count", "0", 0, "'0' is not a whole number of 1 or more"),
     ("max-instance-reuse-count", "1.5", 1.5, "'1.5' is not a whole number of 1 or more"),
-    ("max-memory-size", "64MB", "64MB", "'64MB' is not a size in bytes such as 1048576, 64MiB or 2GiB"),
+    ("max-memory-size", "64MB", "64MB", "'64MB' is not a size in bytes such as 1048576, 512M or 2GiB"),
     ("interrupt-stalls", "maybe", "maybe", "'maybe' is not true or false"),
-    ("addr", "8080", 8080, "'8080' is not an address of the form IP:PORT, unix:PATH or fd://NUMBER"),
+    (
+        "addr",
+        "8080",
+        8080,
+        "'8080' is not an address of the form IP:PORT (such as 127.0.0.1:8080), unix:PATH or fd://NUMBER",
+    ),
     ("headers", "nonsense", ["nonsense"], "'nonsense' is not of the form 'name: value'"),
     ("dirs", "/nope::/data", ["/nope::/data"], "cannot open '/nope' as a directory: No such file or directory"),
 ]

@@ -15,10 +15,22 @@ PROGRAM = "wasi-trio"
 COMPLETE = "_WASI_TRIO_COMPLETE"
 
 
+#: The grammar of values, by the names that options have for them. docs/command-line.md has the rest.
+VALUES = {
+    "DURATION": "Seconds, or numbers with h, m, s, ms, us or ns: 2.5, 500ms, 1h30m. 'none' lifts a limit.",
+    "SIZE": "Bytes, or a number with K, M or G: 1048576, 512M, 2GiB. 'none' lifts a limit.",
+}
+
+
 class Examples(click.Command):
     """A command whose epilog has examples. They begin with the name of the program as the user called it."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        metavars = {parameter.metavar for parameter in self.params if isinstance(parameter, click.Option)}
+        values = [(metavar, text) for metavar, text in VALUES.items() if metavar in metavars]
+        if values:
+            with formatter.section("Values"):
+                formatter.write_dl(values)
         program = ctx.find_root().info_name or PROGRAM
         examples = re.sub(rf"^( *'?){PROGRAM} ", rf"\g<1>{program} ", self.epilog or "", flags=re.MULTILINE)
         formatter.write_paragraph()

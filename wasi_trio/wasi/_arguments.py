@@ -36,6 +36,7 @@ _SUM = Pattern(rf"(?:{_NUMBER}\s*h\s*)?(?:{_NUMBER}\s*m\s*)?(?:{_NUMBER}\s*s\s*)
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "\u00b5s": 10**6, "\u03bcs": 10**6, "ns": 10**9}
 #: Seconds per unit.
 _SECONDS = {"h": 3600, "m": 60}
+_EXAMPLE = "127.0.0.1:8080"
 _SIZE = Pattern(r"(\d+)\s*([KMG])?(?:(?<=[KMG])iB)?", re.ASCII | re.IGNORECASE)
 _BYTES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 #: The sizes from which the system accepts no limits.
@@ -79,14 +80,16 @@ def parse_listen_address(text: str) -> ListenAddress:
     try:
         return parse_address(text)
     except ValueError:
-        raise ValueError(f"{text!r} is not an address of the form IP:PORT, unix:PATH or fd://NUMBER") from None
+        raise ValueError(
+            f"{text!r} is not an address of the form IP:PORT (such as {_EXAMPLE}), unix:PATH or fd://NUMBER"
+        ) from None
 
 
 def parse_address(text: str) -> tuple[str, int]:
     """Parse ``IP:PORT``. An IPv6 address requires brackets; ``localhost`` means 127.0.0.1."""
     host, colon, port = text.rpartition(":")
     if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise ValueError(f"{text!r} is not an address of the form IP:PORT")
+        raise ValueError(f"{text!r} is not an address of the form IP:PORT, such as {_EXAMPLE}")
     if host == "localhost":
         return "127.0.0.1", int(port)
     bracketed = host.startswith("[") and host.endswith("]")
@@ -95,7 +98,7 @@ def parse_address(text: str) -> tuple[str, int]:
     except ValueError:
         address = None
     if address is None or (address.version == 6) is not bracketed:
-        raise ValueError(f"{text!r} is not an address of the form IP:PORT")
+        raise ValueError(f"{text!r} is not an address of the form IP:PORT, such as {_EXAMPLE}")
     return str(address), int(port)
 
 
@@ -140,11 +143,11 @@ def parse_workers(text: str) -> int:
 
 
 def parse_size(text: str) -> int:
-    """Parse a size of at least 1 byte, with an optional unit KiB, MiB or GiB, and return bytes."""
+    """Parse a size of at least 1 byte, with an optional unit K, M or G (or KiB, MiB, GiB), and return bytes."""
     match = _SIZE.fullmatch(text.strip())
     number = int(match[1]) * _BYTES[(match[2] or "").upper()] if match and len(match[1]) <= 18 else 0
     if not 0 < number < _TOO_LARGE:
-        raise ValueError(f"{text!r} is not a size in bytes such as 1048576, 64MiB or 2GiB")
+        raise ValueError(f"{text!r} is not a size in bytes such as 1048576, 512M or 2GiB")
     return number
 
 

@@ -56,8 +56,8 @@ SETTINGS = (
     Setting(
         "addr",
         arguments.parse_listen_address,
-        "Address to listen on. Port 0 selects a free port, unix:PATH a Unix socket, and fd://NUMBER an inherited "
-        "socket.",
+        "Address to listen on, such as 127.0.0.1:8080 or [::1]:8080. Port 0 selects a free port, unix:PATH a Unix "
+        "socket, and fd://NUMBER an inherited socket.",
         "IP:PORT",
         default="0.0.0.0:8080",
         serve_only=True,
@@ -121,8 +121,9 @@ SETTINGS = (
     Setting(
         "keyvalue",
         parse_keyvalue,
-        "Give the guest a wasi:keyvalue bucket, stored in memory:, sqlite:FILE or redis://HOST. May be repeated.",
-        "NAME=URL",
+        "Give the guest the wasi:keyvalue bucket NAME, or 'default'. The URL says where its content is: memory:, "
+        "sqlite:FILE or redis://HOST. May be repeated.",
+        "[NAME=]URL",
         repeatable=True,
         table=True,
     ),
@@ -259,8 +260,7 @@ SETTINGS = (
     Setting(
         "idle-instance-timeout",
         arguments.parse_duration,
-        "Drop an instance after this time without a request. A DURATION is a number of seconds, a number with h, m, s, "
-        "ms, us or ns, or a sum such as 1h30m.",
+        "Drop an instance after this time without a request.",
         "DURATION",
         default="1s",
         field="idle_instance_timeout",
@@ -389,7 +389,7 @@ SETTINGS = (
     Setting(
         "max-memory-size",
         arguments.parse_size,
-        "Maximum size of each linear memory. A SIZE is a number of bytes, or a number with KiB, MiB or GiB.",
+        "Maximum size of each linear memory.",
         "SIZE",
         default="1GiB",
         field="limits.memory",
