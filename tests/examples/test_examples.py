@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.docs.blocks import ROOT, fenced
@@ -210,6 +211,17 @@ def test_an_example(name: str, copy: Path, environment: dict[str, str], port: in
             check=True,
         )
     assert done.stdout == answer.text
+
+
+def test_a_guest_of_javascript_answers_once(copy: Path, environment: dict[str, str], port: int) -> None:
+    """docs/command-line.md describes what happens to the later requests of its instance."""
+    folder = copy / "hello-js"
+    build, serve, *_ = fenced(folder / "README.md")
+    built("hello-js", build.text, folder, environment)
+    options = "--max-instance-reuse-count 3 --idle-instance-timeout 60s --max-concurrent-requests 1"
+    reused = serve.text.replace("--addr", f"{options} --addr")
+    with started(reused, folder, environment, port), httpx.Client(trust_env=False, timeout=60) as client:
+        assert [client.get(f"http://127.0.0.1:{port}/").status_code for _ in range(4)] == [200, 500, 500, 200]
 
 
 def test_every_example_is_listed() -> None:

@@ -244,7 +244,7 @@ SETTINGS = (
     Setting(
         "max-instance-reuse-count",
         arguments.parse_count,
-        "Number of requests after which an instance is dropped.",
+        "Number of requests after which an instance is dropped. The guest must support more than one.",
         "N",
         field="max_instance_reuse_count",
         default_text="1, or 128 for WASI 0.3",
