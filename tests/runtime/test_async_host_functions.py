@@ -216,7 +216,6 @@ class Api:
     """test:host/api, as a user of this package would write it."""
 
     def __init__(self, context: WasiContext) -> None:
-        assert context.nursery is not None
         self.nursery = context.nursery
 
     async def add(self, a: int, b: int) -> int:

@@ -75,7 +75,6 @@ class Host:
     taken = 0
 
     def __init__(self, context: WasiContext) -> None:
-        assert context.nursery is not None
         self.nursery = context.nursery
 
     def numbers(self, count: int) -> SharedStream:

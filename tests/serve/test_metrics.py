@@ -270,7 +270,6 @@ class FailsInTheBackground:
         async def fail() -> None:
             raise ValueError("the user's mistake")
 
-        assert self.context.nursery is not None
         self.context.nursery.start_soon(fail)
         await trio.sleep_forever()
 

@@ -58,7 +58,7 @@ class WasiContext:
     each request opens a new one. ``about`` holds fields that identify the guest in its log lines.
     """
 
-    __slots__ = ("_network", "_seed", "about", "files", "http", "nursery", "options", "stderr", "stdin", "stdout")
+    __slots__ = ("_network", "_seed", "about", "files", "http", "options", "own_nursery", "stderr", "stdin", "stdout")
 
     def __init__(
         self,
@@ -73,7 +73,8 @@ class WasiContext:
     ) -> None:
         self.options = options
         self.about: Mapping[str, str] = about or {}
-        self.nursery = nursery
+        #: The nursery, or None.
+        self.own_nursery = nursery
         self.http = HttpContext(options.http, options.network.destinations, connections)
         self.files = Files(options.preopens, options.max_descriptors)
         self._network: NetworkContext | None = None
@@ -81,6 +82,13 @@ class WasiContext:
         self.stdout = options.stdout if stdout is None else stdout
         self.stderr = options.stderr if stderr is None else stderr
         self._seed: tuple[int, int] | None = None
+
+    @property
+    def nursery(self) -> trio.Nursery:
+        """The nursery for tasks that end with the instance. Raises RuntimeError without one."""
+        if self.own_nursery is None:
+            raise RuntimeError("this context has no nursery: use open_instance, or WasiContext(nursery=...)")
+        return self.own_nursery
 
     @property
     def insecure_seed(self) -> tuple[int, int]:
@@ -94,7 +102,7 @@ class WasiContext:
     def network(self) -> NetworkContext:
         """The sockets of the instance, created at the first use, because most instances have none."""
         if self._network is None:
-            self._network = NetworkContext(self.options.network, self.nursery)
+            self._network = NetworkContext(self.options.network, self.own_nursery)
         return self._network
 
     def finish(self) -> None:

@@ -46,7 +46,7 @@ class OneAtATime:
 
     async def serve(self, instance: Instance, first: Exchange) -> None:
         worker = self._worker
-        self._nursery = instance.context.nursery
+        self._nursery = instance.context.own_nursery
         instance.expired = self._runs_overdue
         if worker.pool.options.max_cpu_time is not None:
             instance.meter = partial(self._charge, worker.pool.options.max_cpu_time)

@@ -184,7 +184,7 @@ class Worker:
                 finally:
                     del self.pool.watchdog.watched[context]
                     context.finish()
-                    context.nursery = None
+                    context.own_nursery = None
                     nursery.cancel_scope.cancel()
             ended = True
         finally:

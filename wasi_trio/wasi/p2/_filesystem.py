@@ -150,7 +150,7 @@ class Descriptor(Billed):
 
     def _output(self, offset: int | None) -> Ok[FileOutput] | Err[str]:
         try:
-            return Ok(FileOutput(FileSink(self._opened, offset, self._context.nursery)))
+            return Ok(FileOutput(FileSink(self._opened, offset, self._context.own_nursery)))
         except OSError as error:
             return Err(error_code(error))
 

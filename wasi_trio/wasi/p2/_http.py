@@ -44,7 +44,7 @@ class OutgoingHandler:
     """The interface wasi:http/outgoing-handler."""
 
     def __init__(self, context: WasiContext) -> None:
-        self.nursery = context.nursery
+        self.nursery = context.own_nursery
         self.http = context.http
 
     def handle(

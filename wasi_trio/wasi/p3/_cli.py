@@ -42,7 +42,7 @@ class Stdin:
 
     def read_via_stream(self) -> tuple[SharedStream, SharedFuture]:
         """Return a stream of the standard input. All streams share one position: the first reader receives a byte."""
-        source = InputSource(self._context.stdin, self._context.nursery)
+        source = InputSource(self._context.stdin, self._context.own_nursery)
         return source.stream, source.future
 
 
@@ -51,7 +51,7 @@ class Stdout:
 
     def __init__(self, context: WasiContext) -> None:
         self._sink = context.stdout
-        self._nursery = context.nursery
+        self._nursery = context.own_nursery
 
     def write_via_stream(self, data: Any) -> SharedFuture:
         return OutputDrain(data.into_shared(), self._sink, self._nursery).future
@@ -62,7 +62,7 @@ class Stderr:
 
     def __init__(self, context: WasiContext) -> None:
         self._sink = context.stderr
-        self._nursery = context.nursery
+        self._nursery = context.own_nursery
 
     def write_via_stream(self, data: Any) -> SharedFuture:
         return OutputDrain(data.into_shared(), self._sink, self._nursery).future

@@ -127,7 +127,9 @@ class Descriptor(Billed):
         except OSError as error:
             return _failed_stream(U8, error)
         outcome = Outcome(RESULT, error_code)
-        supply = InputSource(source, self._context.nursery, outcome, on_end=source.close, chunk=PIECE, fill=source.fill)
+        supply = InputSource(
+            source, self._context.own_nursery, outcome, on_end=source.close, chunk=PIECE, fill=source.fill
+        )
         return supply.stream, supply.future
 
     def write_via_stream(self, data: Any, offset: int) -> SharedFuture:
@@ -138,12 +140,12 @@ class Descriptor(Billed):
 
     def _write(self, data: Any, offset: int | None) -> SharedFuture:
         try:
-            sink = FileSink(self._opened, offset, self._context.nursery)
+            sink = FileSink(self._opened, offset, self._context.own_nursery)
         except OSError as error:
             discard(data)
             return _failed(error)
         outcome = Outcome(RESULT, error_code, sink.close)
-        return OutputDrain(data.into_shared(), sink, self._context.nursery, outcome).future
+        return OutputDrain(data.into_shared(), sink, self._context.own_nursery, outcome).future
 
     def advise(self, offset: int, length: int, advice: str) -> Answer:
         return self._answer(lambda: self._opened.advise(offset, length, advice))
@@ -176,7 +178,7 @@ class Descriptor(Billed):
         source = _EntrySupply(entries)
         outcome = Outcome(RESULT, error_code)
         supply = InputSource(
-            source, self._context.nursery, outcome, DIRECTORY_ENTRY, on_end=source.close, chunk=ENTRIES
+            source, self._context.own_nursery, outcome, DIRECTORY_ENTRY, on_end=source.close, chunk=ENTRIES
         )
         return supply.stream, supply.future
 

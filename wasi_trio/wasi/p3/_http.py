@@ -39,7 +39,7 @@ class Client:
     """The interface wasi:http/client."""
 
     def __init__(self, context: WasiContext) -> None:
-        self._nursery = context.nursery
+        self._nursery = context.own_nursery
         self._http = context.http
 
     async def send(self, request: Request) -> Ok[Response] | Err[Variant]:
