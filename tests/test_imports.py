@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 #: From the ground up. A place may import itself and lower floors, but no other place on its floor. A nested folder or
 #: module with its own entry does not belong to its parent: "serve.http" is below "serve".
 FLOORS = [
-    ["lazy", "_texts", "_files"],
+    ["lazy", "_texts", "_files", "_ungrouped"],
     ["component"],
     ["runtime"],
     ["wasi", "bindings"],

@@ -4,7 +4,8 @@ Compile, link and run a component::
 
     with Engine() as engine:
         linked = link_wasi(Component.load(engine, "app.wasm"), Imports({"acme:kv/store": Store}))
-        instance = await Instance.instantiate(linked, WasiContext())
+        async with open_instance(linked) as instance:
+            await instance.call("run")
 
 Serve one in an ASGI server, or as a part of another ASGI application::
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from wasi_trio.wasi._context import WasiContext, WasiOptions
     from wasi_trio.wasi._exit import Exit
     from wasi_trio.wasi._imports import link_wasi, wasi_imports
+    from wasi_trio.wasi._instances import open_instance
     from wasi_trio.wasi._outbound import Outbound
     from wasi_trio.wasi.filesystem._preopens import Preopen
     from wasi_trio.wasi.sockets._context import NetworkOptions
@@ -73,6 +75,7 @@ __all__ = [
     "WasiContext",
     "WasiOptions",
     "link_wasi",
+    "open_instance",
     "wasi_imports",
 ]
 
@@ -108,6 +111,7 @@ if not TYPE_CHECKING:  # Type checkers would accept any name.
             "WasiContext": "wasi_trio.wasi._context",
             "WasiOptions": "wasi_trio.wasi._context",
             "link_wasi": "wasi_trio.wasi._imports",
+            "open_instance": "wasi_trio.wasi._instances",
             "wasi_imports": "wasi_trio.wasi._imports",
         },
     )

@@ -12,6 +12,7 @@ from typing import Any
 
 import trio
 
+from wasi_trio.component._errors import Trap
 from wasi_trio.component._values import Err
 from wasi_trio.runtime import _ffi as ffi
 from wasi_trio.runtime._host_calls import leave, wait_for
@@ -21,6 +22,9 @@ from wasi_trio.runtime._store import Func, Store, end_of
 
 #: Gets the processor time in seconds that a call has used, and its task in WASI 0.3. May raise Trap.
 Meter = Callable[[Any, float], None]
+
+#: The message of the Trap for a call in progress when its instance is closed.
+CUT_SHORT = "the instance was closed during the call"
 
 
 class Fiber:
@@ -82,6 +86,11 @@ class Fiber:
             engine.host_call = caller
             engine.current, engine.nested, ticker.running = outer, nested, running
 
+    def check(self) -> None:
+        """Raise Trap after a wait in which the instance was closed."""
+        if self.future is None:
+            raise Trap(CUT_SHORT)
+
     def resume(self) -> bool:
         """``poll`` a call that was suspended in a host function, after the reason for that is gone."""
         self.store.flag[0] = b"\1"
@@ -137,9 +146,12 @@ async def _drive(fiber: Fiber, func: Func | None) -> list[int]:
     engine, queue, meter = store.engine, store.queue, store.root.meter
     origin = ORIGIN.get()
     computed = 0.0
+    assert store.visit is not None
+    store.visit.fiber = fiber
     try:
         if perf_counter() > queue.turn_ends:
             await queue.begin(store.root.linked)
+            fiber.check()
         done = fiber.poll() if meter is None else metered(fiber, fiber.poll, meter)
         while not done:
             if store.root.on_suspended is not None:
@@ -147,6 +159,7 @@ async def _drive(fiber: Fiber, func: Func | None) -> list[int]:
             pending = store.pending
             if pending is None:
                 await queue.go_on(store.root.linked, engine.ticker, computed)
+                fiber.check()
                 before = thread_time()
                 done = fiber.poll() if meter is None else metered(fiber, fiber.poll, meter)
                 computed += thread_time() - before
@@ -158,6 +171,7 @@ async def _drive(fiber: Fiber, func: Func | None) -> list[int]:
                 await trio.lowlevel.checkpoint_if_cancelled()  # the function may have ended despite a cancellation
                 if perf_counter() > queue.turn_ends:
                     await queue.begin(store.root.linked)
+                fiber.check()
                 computed = 0.0
                 store.pending = pending  # a call that entered the store during the wait may have replaced it
                 done = fiber.resume() if meter is None else metered(fiber, fiber.resume, meter)

@@ -34,7 +34,8 @@ CLOSED = "the instance is closed"
 class Instance:
     """One instance of a component, with all its state.
 
-    ``await Instance.instantiate(linked, context)`` creates an instance. ``close`` must be called in the end to free it.
+    ``wasi_trio.open_instance`` makes one, runs its pump and closes it. It builds on ``Instance.instantiate``, after
+    which ``close`` must be called in the end to free the instance.
     ``context`` is the argument with which per-instance host interfaces are constructed. Only one call at a time may be
     in progress, unless the component is concurrent (WASI 0.3). In that case a task must run ``pump.run()``.
     """
@@ -106,7 +107,7 @@ class Instance:
         if linked.concurrent:
             nursery = getattr(context, "nursery", None)
             if nursery is None:
-                raise RuntimeError("an instance of a WASI 0.3 component requires a context with a nursery")
+                raise RuntimeError("an instance of WASI 0.3 requires a context with a nursery: use open_instance")
             instance.pump = Pump(instance, nursery)
         try:
             linkers: dict[int, int] = {}
@@ -255,6 +256,8 @@ class Instance:
             self.register.ending(self)
         self.retire(CLOSED)
         stores = [store for store in self.stores if store is not None]
+        for store in stores:
+            store.unwind()
         if self.pump is not None:
             self.pump.drop_fibers()
             for store in stores:

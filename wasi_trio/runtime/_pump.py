@@ -31,7 +31,7 @@ from wasi_trio.component.concurrency._tasks import CANCELLED, Task, TaskState, n
 from wasi_trio.component.concurrency._threads import DEADLOCK, Body, CallCore, GuestTask, Until
 from wasi_trio.runtime._calls import core_func
 from wasi_trio.runtime._component import LinkedComponent
-from wasi_trio.runtime._fiber import Fiber, Meter, metered
+from wasi_trio.runtime._fiber import CUT_SHORT, Fiber, Meter, metered
 from wasi_trio.runtime._host_calls import Pending, steps, wait_for
 from wasi_trio.runtime._keyboard import uninterrupted
 from wasi_trio.runtime._origins import ORIGIN, Origin
@@ -358,6 +358,7 @@ class Pump:
                 await self._run(engine.ticker)
             if self._error is not None:
                 raise self._error
+            self._fail_calls(Trap(CUT_SHORT))
         except Exception as error:  # stored, and passed to the calls in progress
             if engine.orphans:
                 await engine.settle_orphans()
@@ -569,6 +570,9 @@ class Pump:
     def _end(self, error: BaseException) -> None:
         self.failure = error
         self.instance.retire(end_of(error))
+        self._fail_calls(error)
+
+    def _fail_calls(self, error: BaseException) -> None:
         calls, self.calls = self.calls, set()
         for call in calls:
             call.fail(error)

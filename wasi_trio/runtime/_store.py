@@ -99,13 +99,15 @@ class Func:
 class Visit:
     """A call into a store from outside. ``by`` is the caller's, and ``before`` the earlier one into this store."""
 
-    __slots__ = ("before", "by", "depth")
+    __slots__ = ("before", "by", "depth", "fiber")
 
     def __init__(self, by: Visit | None, before: Visit | None) -> None:
         self.by = by
         self.before = before
         #: The number of other components of the composition that wait for this call.
         self.depth: int = 0 if by is None else by.depth + 1
+        #: The ``Fiber`` on which the guest runs.
+        self.fiber: Any = None
 
     def is_part_of(self, other: Visit) -> bool:
         """Return whether this is ``other``, or a call that was made in it."""
@@ -209,6 +211,14 @@ class Store(ComponentInstance):
         )
         ffi.store_epoch_deadline_callback(self.pointer, engine.epoch_callback, None, None)
         ffi.context_set_epoch_deadline(self.context_pointer, 1)
+
+    def unwind(self) -> None:
+        """Unwind the stacks of suspended calls, which end with a Trap when their tasks continue."""
+        visit = self.visit if self.engine.current is None else None
+        while visit is not None:
+            if visit.fiber is not None:
+                visit.fiber.drop()
+            visit = visit.before
 
     @uninterrupted
     def close(self) -> Callable[[], None] | None:

@@ -15,7 +15,6 @@ from wasi_trio.testing._recording import record
 from wasi_trio.testing._running import Failable, Outputs, written
 from wasi_trio.testing._settings import GuestSettings, features_of, imports_of
 from wasi_trio.testing._sources import Source, read
-from wasi_trio.testing._tasks import ungrouped
 from wasi_trio.testing._usage import metered
 from wasi_trio.wasi import _command as command
 from wasi_trio.wasi._context import WasiOptions
@@ -53,7 +52,7 @@ class _Command(Outputs):
     ) -> int | Trap:
         __tracebackhide__ = True
         block = Failable()
-        with block.block(), ungrouped(), metered(self._name, standstill.meter()) as meter:
+        with block.block(), metered(self._name, standstill.meter()) as meter:
             return await command.run(linked, export, self._wasi(settings, options, block.fail), meter)
         raise AssertionError("a block that was cancelled raises its error")
 

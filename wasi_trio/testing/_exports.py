@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast, overload
-
-import trio
 
 from wasi_trio.component._sorts import Sort
 from wasi_trio.component._values import snake_case
@@ -18,11 +15,10 @@ from wasi_trio.testing._recording import record
 from wasi_trio.testing._running import Failable, Outputs, written
 from wasi_trio.testing._settings import GuestSettings, features_of, imports_of
 from wasi_trio.testing._sources import Source, read
-from wasi_trio.testing._tasks import open_nursery
 from wasi_trio.testing._usage import metered
-from wasi_trio.wasi._context import WasiContext, WasiOptions
+from wasi_trio.wasi._context import WasiOptions
+from wasi_trio.wasi._instances import open_instance
 from wasi_trio.wasi._loading import link_compiled
-from wasi_trio.wasi._state import opened
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -46,24 +42,11 @@ class _Called(Outputs):
         __tracebackhide__ = True
         block = Failable()
         options = self._wasi(settings, settings.get("wasi", WasiOptions()), block.fail)
-        counted = metered(self._name, standstill.meter())
-        async with opened(options.state) as state, open_nursery() as nursery:
-            context = WasiContext(replace(options, state=state), nursery=nursery)
-            instance: Instance | None = None
-            try:
-                with counted as meter:
-                    instance = await Instance.instantiate(linked, context, meter=meter)
-                    if instance.pump is not None:
-                        nursery.start_soon(instance.pump.run)
-                    with block.block():
-                        yield instance
+        with metered(self._name, standstill.meter()) as meter:
+            async with open_instance(linked, options, meter=meter) as instance:
+                with block.block():
+                    yield instance
                 self._save_tape()
-            finally:
-                if instance is not None:
-                    with trio.CancelScope(shield=True):
-                        await instance.aclose()
-                context.finish()
-                nursery.cancel_scope.cancel()
 
     def report(self) -> list[tuple[str, str]]:
         """Return the titles and texts for the report of a failed test."""

@@ -2,32 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import trio
 
-
-@contextmanager
-def ungrouped() -> Iterator[None]:
-    """Unwrap the exception of a nursery if it is the only one in its group.
-
-    ``pytest.raises`` and pytest's ``skip`` and ``fail`` do not look into groups.
-    """
-    __tracebackhide__ = True
-    alone: BaseException | None = None
-    try:
-        yield
-    except BaseExceptionGroup as group:
-        if len(group.exceptions) != 1:
-            raise
-        alone = group.exceptions[0]
-    if alone is not None:
-        context = alone.__context__
-        try:
-            raise alone
-        finally:  # the group must not be its context
-            alone.__context__ = context
+from wasi_trio._ungrouped import ungrouped
 
 
 @asynccontextmanager

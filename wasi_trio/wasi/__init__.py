@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from wasi_trio.wasi._context import WasiContext, WasiOptions, trio_wall_clock
     from wasi_trio.wasi._exit import Exit
     from wasi_trio.wasi._imports import link_wasi, state_imports, wasi_imports
+    from wasi_trio.wasi._instances import open_instance
     from wasi_trio.wasi._loading import LoadError
     from wasi_trio.wasi._outbound import Outbound
     from wasi_trio.wasi._process_stdio import ProcessOutput, ProcessStdin
@@ -40,6 +41,7 @@ __all__ = [
     "WasiContext",
     "WasiOptions",
     "link_wasi",
+    "open_instance",
     "opened",
     "state_imports",
     "trio_wall_clock",
@@ -68,6 +70,7 @@ if not TYPE_CHECKING:  # Type checkers would accept any name.
             "WasiContext": "wasi_trio.wasi._context",
             "WasiOptions": "wasi_trio.wasi._context",
             "link_wasi": "wasi_trio.wasi._imports",
+            "open_instance": "wasi_trio.wasi._instances",
             "opened": "wasi_trio.wasi._state",
             "state_imports": "wasi_trio.wasi._imports",
             "trio_wall_clock": "wasi_trio.wasi._context",

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-import trio
-
 from wasi_trio.component._errors import LinkError, Trap
 from wasi_trio.component._values import Ok
 from wasi_trio.component.concurrency._lifted import LiftedFunction
@@ -13,13 +9,11 @@ from wasi_trio.runtime._calls import Export
 from wasi_trio.runtime._component import LinkedComponent
 from wasi_trio.runtime._engine import Limits
 from wasi_trio.runtime._fiber import Meter
-from wasi_trio.runtime._instance import Instance
 from wasi_trio.wasi import p2, p3
-from wasi_trio.wasi._context import WasiContext, WasiOptions
+from wasi_trio.wasi._context import WasiOptions
 from wasi_trio.wasi._exit import Exit
 from wasi_trio.wasi._exports import find_exported, other_versions
-from wasi_trio.wasi._state import opened
-from wasi_trio.wasi.http._connections import Connections
+from wasi_trio.wasi._instances import open_instance
 
 #: Exports of components for ``serve``.
 HTTP_HANDLERS = ("wasi:http/incoming-handler", "wasi:http/handler")
@@ -47,25 +41,10 @@ async def run(
     ``meter`` gets the processor time of each call. The command ends when its ``run`` function returns. Its remaining
     tasks are cancelled.
     """
-    instance: Instance | None = None
-    context: WasiContext | None = None
     try:
-        async with opened(options.state) as state, trio.open_nursery() as nursery:
-            connections = Connections(nursery, options.http.keep_alive)
-            context = WasiContext(replace(options, state=state), nursery=nursery, connections=connections)
-            try:
-                instance = await Instance.instantiate(linked, context, LIMITS, meter)
-                if instance.pump is not None:
-                    nursery.start_soon(instance.pump.run)
-                return 0 if isinstance(await instance.call_export(export, ()), Ok) else 1
-            except Exit as exit_:
-                return exit_.code
-            except Trap as trap:
-                return trap
-            finally:
-                nursery.cancel_scope.cancel()
-    finally:
-        if instance is not None:
-            instance.close()
-        if context is not None:
-            context.finish()
+        async with open_instance(linked, options, limits=LIMITS, meter=meter) as instance:
+            return 0 if isinstance(await instance.call_export(export, ()), Ok) else 1
+    except Exit as exit_:
+        return exit_.code
+    except Trap as trap:
+        return trap
