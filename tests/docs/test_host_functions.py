@@ -13,6 +13,8 @@ import wasmtime
 from tests.bindgen.support import HERE, Written, assembled, running
 from tests.docs.blocks import ROOT, fenced
 from tests.guests import wat
+from tests.runtime import async_guests
+from tests.runtime.test_async_host_functions import WAT, Api
 from wasi_trio import Component, Engine, Imports, Instance, LinkError, Ok, WasiContext, link_wasi
 
 PAGE = ROOT / "docs" / "host-functions.md"
@@ -105,6 +107,15 @@ async def test_calls_of_exports(page: dict[str, Any], written: Written) -> None:
         assert await page["count"](instance) == 6
         assert await page["count_typed"](instance) == 6
         assert await instance.call("acme:math/math@1.0.0", "[static]counter.live") == 0
+
+
+async def test_streams_and_futures(page: dict[str, Any]) -> None:
+    class Text(Api, page["Text"]):  # type: ignore[misc]
+        upper, greet = page["Text"].upper, page["Text"].greet
+
+    async with async_guests.running(WAT, {"test:host/api": Text}) as instance:
+        assert await instance.call("upper") == "A FEW WORDS"
+        assert await instance.call("greet", None, "trio") == "Hello, trio!"
 
 
 def test_types_are_compared_with_the_wit(page: dict[str, Any], shop: str) -> None:

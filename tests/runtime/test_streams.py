@@ -7,7 +7,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from wasi_trio.component._errors import HostError
-from wasi_trio.component._types import STRING, U8, U32
+from wasi_trio.component._types import STRING, U8, U32, Tuple
 from wasi_trio.runtime._streams import FutureReader, StreamReader, discard, make_future, make_stream
 
 
@@ -189,6 +189,14 @@ async def test_a_wrong_element_is_refused_before_anybody_reads(autojump_clock):
         value.set(5)
     value.set("c")
     assert await FutureReader(future).get() == "c"
+
+
+def test_types_in_the_notation_of_wit():
+    assert make_stream("u8")[1].element.type == U8
+    assert make_future("string")[1].element.type == STRING
+    assert make_stream("tuple<string, u32>")[1].element.type == Tuple((STRING, U32))
+    with pytest.raises(ValueError, match=r"'product' is not a type of WIT, or a name, .*unknown type"):
+        make_stream("product")
 
 
 async def test_a_reader_may_pass_its_stream_on():

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from wasi_trio.lazy import lazily
 
 if TYPE_CHECKING:
+    from wasi_trio.component.concurrency._futures import SharedFuture
+    from wasi_trio.component.concurrency._streams import SharedStream
     from wasi_trio.runtime._compile_limits import CompileLimits
     from wasi_trio.runtime._component import Component, LinkedComponent
     from wasi_trio.runtime._engine import FEATURES, Engine, Limits
@@ -30,6 +32,8 @@ __all__ = [
     "Instance",
     "Limits",
     "LinkedComponent",
+    "SharedFuture",
+    "SharedStream",
     "StreamReader",
     "StreamWriter",
     "make_future",
@@ -49,6 +53,8 @@ if not TYPE_CHECKING:  # Type checkers would accept any name.
             "Instance": "wasi_trio.runtime._instance",
             "Limits": "wasi_trio.runtime._engine",
             "LinkedComponent": "wasi_trio.runtime._component",
+            "SharedFuture": "wasi_trio.component.concurrency._futures",
+            "SharedStream": "wasi_trio.component.concurrency._streams",
             "StreamReader": "wasi_trio.runtime._streams",
             "StreamWriter": "wasi_trio.runtime._streams",
             "make_future": "wasi_trio.runtime._streams",

@@ -9,13 +9,14 @@ own streams, each half is for one task at a time. A second task gets trio.BusyRe
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, cast
 
 import trio
 
-from wasi_trio.component._types import ValType
+from wasi_trio.component._types import ResourceType, ValType
 from wasi_trio.component.concurrency._copying import CopyResult, Shared
 from wasi_trio.component.concurrency._futures import SharedFuture
 from wasi_trio.component.concurrency._host_ends import (
@@ -268,15 +269,38 @@ def _ignore(result: CopyResult, data: Any) -> None:
     pass
 
 
-def make_stream(element: ValType | None) -> tuple[StreamWriter[Any], SharedStream]:
-    """Return the writer of a new stream, and its readable half as a value that a host function may return."""
-    stream = SharedStream(element)
+@functools.lru_cache(maxsize=256)
+def _element(text: str) -> ValType:
+    """Return the type that WIT writes like this. Raises ValueError."""
+    # Only programs without bindings come here.
+    from wasi_trio.component.wit import WitError, parse
+
+    try:
+        wit = parse(f"package host:element;\ninterface element {{ type element = {text}; }}")
+    except WitError as error:
+        raise ValueError(f"{text!r} is not a type of WIT, or a name, which requires typed bindings: {error}") from None
+    type_ = wit.interface("host:element/element").types["element"]
+    assert not isinstance(type_, ResourceType), "only a name can be that of a resource"
+    return type_
+
+
+def make_stream(element: ValType | str | None) -> tuple[StreamWriter[Any], SharedStream]:
+    """Return the writer of a new stream, and its readable half as a value that a host function may return.
+
+    ``element`` is the type of the elements in the notation of WIT, such as ``"u8"`` or ``"tuple<string, u32>"``, or
+    None. A type with a name, such as a record, requires typed bindings, which have a function for each stream. Raises
+    ValueError.
+    """
+    stream = SharedStream(_element(element) if isinstance(element, str) else element)
     return StreamWriter(stream), stream
 
 
-def make_future(type_: ValType | None) -> tuple[FutureWriter[Any], SharedFuture]:
-    """Return the writer of a new future, and its readable half as a value that a host function may return."""
-    future = SharedFuture(type_)
+def make_future(type_: ValType | str | None) -> tuple[FutureWriter[Any], SharedFuture]:
+    """Return the writer of a new future, and its readable half as a value that a host function may return.
+
+    ``type_`` is the type of the value, as in ``make_stream``.
+    """
+    future = SharedFuture(_element(type_) if isinstance(type_, str) else type_)
     return FutureWriter(future), future
 
 
