@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import trio
 
-from tests.e2e.support import serve, until
+from tests.e2e.support import handle, request, serve, until
 from wasi_trio.runtime._engine import Limits
+from wasi_trio.runtime._run_queue import run_queue
+from wasi_trio.runtime._ticker import Ticker
 from wasi_trio.serve.pool._options import HandlerOptions
 
 
@@ -51,6 +55,38 @@ async def test_a_stream_continues() -> None:
         for number in range(1, 10):
             await client.write(b"%d" % number)
             assert await client.content(1) == b"%d" % number
+
+
+class PreEmptions(trio.abc.Instrument):
+    """Counts the pre-emptions of guests in total, and their maximum in one turn of the loop."""
+
+    def __init__(self) -> None:
+        self.total = self.maximum = self._before = 0
+        queue = run_queue()
+        go_on = queue.go_on
+
+        async def counted(component: Any, ticker: Ticker, computed: float) -> None:
+            self.total += 1
+            await go_on(component, ticker, computed)
+
+        queue.go_on = counted  # type: ignore[method-assign]
+
+    def before_io_wait(self, timeout: float) -> None:
+        self.maximum = max(self.maximum, self.total - self._before)
+        self._before = self.total
+
+
+@pytest.mark.parametrize(("guest", "path"), [("spin", "/"), ("p3_spin", "/0"), ("p3_spin", "/2")])
+async def test_few_guests_of_a_turn_compute_for_a_tick(guest: str, path: str) -> None:
+    """One that has already computed for long, and one that has not. These guests become able to run together."""
+    pre_emptions = PreEmptions()
+    trio.lowlevel.add_instrument(pre_emptions)
+    async with handle(guest, HandlerOptions(max_instance_concurrent_reuse_count=1)) as pool:
+        for _ in range(20):
+            pool.handler.submit(request(path))
+        await until(lambda: pre_emptions.total > 200)
+    trio.lowlevel.remove_instrument(pre_emptions)
+    assert pre_emptions.maximum <= 2
 
 
 @pytest.mark.parametrize(("guest", "path"), [("spin", "/"), ("python_p2", "/spin")])

@@ -137,6 +137,36 @@ async def test_a_guest_pre_empted_once_does_not_count_as_computing() -> None:
     assert course.steps.count("short") > 2 * course.steps.count("a0")
 
 
+class PerTurn(trio.abc.Instrument):
+    """The maximum number of a course's steps in one turn of the loop."""
+
+    def __init__(self, course: Course) -> None:
+        self.maximum = 0
+        self._course = course
+        self._before = 0
+
+    def before_io_wait(self, timeout: float) -> None:
+        now = len(self._course.steps)
+        self.maximum = max(self.maximum, now - self._before)
+        self._before = now
+
+
+async def test_only_one_guest_of_a_turn_computes_for_a_tick() -> None:
+    """These guests are pre-empted again and again, but none has used a tick of processor time."""
+    course = Course()
+    per_turn = PerTurn(course)
+    trio.lowlevel.add_instrument(per_turn)
+    async with trio.open_nursery() as nursery:
+        for number in range(50):
+            nursery.start_soon(course.compute, f"a{number}", "a", 0.0)
+        while len(course.steps) < 500:
+            await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
+    trio.lowlevel.remove_instrument(per_turn)
+    assert per_turn.maximum == 1
+    assert min(Counter(course.steps).values()) >= 5, "none starves"
+
+
 async def test_an_idle_queue_has_no_task() -> None:
     course = Course()
     tasks = trio.lowlevel.current_statistics().tasks_living

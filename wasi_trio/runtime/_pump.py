@@ -413,6 +413,8 @@ class Pump:
                 pass
             elif self._resting:
                 await trio.lowlevel.checkpoint()
+                if perf_counter() > queue.turn_ends:
+                    await queue.begin(component)
                 turn = ticker.ticks
                 woken.extend(self._resting)
                 self._resting.clear()

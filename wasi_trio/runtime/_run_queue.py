@@ -3,10 +3,10 @@
 Guests run when the event loop reaches their tasks, like all other work. Two kinds of guests wait here first:
 
 * A guest that was pre-empted at a tick, so it computes. All such guests share one slot. Between two uses of the slot,
-the
-  loop turns several times, so that all other ready work (sockets, healthy requests) proceeds.
+  the loop turns several times, so that all other ready work (sockets, healthy requests) proceeds.
 * A guest that has just become able to run, in a turn that is already long, or behind others that wait for the same
-  reason. These run before guests that compute. In each turn, as many run as fit into a short turn.
+  reason. These run before guests that compute. In each turn, as many run as fit into a short turn. After one of them
+  is pre-empted, the others wait for another turn, because each could compute for a tick.
 
 In both lines the components alternate, so that many guests of one component do not delay the few of another.
 
@@ -96,6 +96,8 @@ class RunQueue(trio.abc.Instrument):
         self._turn_began = perf_counter()
         self._long_turn = CALM_TURN
         self._turn_length = 0.0
+        #: Whether a guest was pre-empted in this turn, and in the previous one. It may have computed for a tick.
+        self._spent = self._was_spent = False
         #: Number of ``_fresh`` tasks released per turn. It doubles after short turns and drops to a quarter after long
         #: ones.
         self._share = 1
@@ -112,6 +114,7 @@ class RunQueue(trio.abc.Instrument):
         now = perf_counter()
         self._turn_length = now - self._turn_began
         self._turn_began = now
+        self._was_spent, self._spent = self._spent, False
         if now > self._alert_until:
             self._long_turn = CALM_TURN
             self.turn_ends = now + CALM_TURN
@@ -126,9 +129,12 @@ class RunQueue(trio.abc.Instrument):
     async def begin(self, component: Any) -> None:
         """Wait for a later turn in which a guest that has just become able to run may run."""
         await self._wait(self._fresh, component)
-        if perf_counter() > self._turn_began + self._long_turn:
-            # Other tasks released in the same turn took long. After one more wait, this one continues in any case.
+        if self._spent or perf_counter() > self._turn_began + self._long_turn:
+            # Other tasks released in the same turn took long. After one more wait, this one continues in any case,
+            # unless another guest has computed for a tick.
             await self._wait(self._fresh, component, first=True)
+            while self._spent:
+                await self._wait(self._fresh, component, first=True)
 
     async def go_on(self, component: Any, ticker: Ticker, computed: float) -> None:
         """Wait until a pre-empted guest may continue.
@@ -136,6 +142,7 @@ class RunQueue(trio.abc.Instrument):
         ``computed`` is the processor time in seconds that it has used since it was first pre-empted.
         """
         self.turn_ends = 0.0  # no further guest in this turn
+        self._spent = True
         known = computed >= CPU_BOUND
         if known or self._pre_empted >= MANY_PRE_EMPTED:  # fewer pre-emptions may be chance
             self._alert_until = perf_counter() + SHORT_TICK_SECONDS
@@ -146,7 +153,10 @@ class RunQueue(trio.abc.Instrument):
                 ticker.period = SHORT_TICK
         self._pre_empted += 1
         try:
-            await self._wait(self._computing if known else self._fresh, component)
+            if known:
+                await self._wait(self._computing, component)
+            else:
+                await self.begin(component)
         finally:
             self._pre_empted -= 1
 
@@ -191,7 +201,7 @@ class RunQueue(trio.abc.Instrument):
 
     def _release(self) -> None:
         """Release some of the tasks that have just become able to run."""
-        if self._turn_length > self._long_turn:
+        if self._was_spent or self._turn_length > self._long_turn:
             self._share = max(1, self._share // 4)
         elif self._computing:
             self._share = min(self._share, MAX_FRESH_WHILE_BUSY)  # these guests may be CPU-bound too
