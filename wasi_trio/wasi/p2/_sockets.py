@@ -539,7 +539,8 @@ class ResolveAddressStream:
 
     @property
     def ready(self) -> bool:
-        return self._addresses is not None or self._error is not None
+        """Whether the resolution has finished. A dropped stream counts, or its pollables would be polled forever."""
+        return self._addresses is not None or self._done.is_set()
 
     async def wait(self) -> None:
         if not self.ready:
