@@ -10,7 +10,7 @@ from wasi_trio.component._errors import Trap
 from wasi_trio.wasi._context import WasiContext
 from wasi_trio.wasi.p2._clocks import MonotonicClock
 from wasi_trio.wasi.p2._io import AlwaysReady, Pollable
-from wasi_trio.wasi.p2._poll import Poll
+from wasi_trio.wasi.p2._poll import GROUP, Poll
 
 SECOND = 1_000_000_000
 
@@ -47,6 +47,27 @@ async def test_gives_all_that_are_ready_at_once(poll: Poll, clock: MonotonicCloc
     ready, never = AlwaysReady(), OnEvent()
     with trio.testing.assert_no_checkpoints():
         assert await poll.poll([never, ready, never, clock.subscribe_duration(0), ready]) == [1, 3, 4]
+
+
+@pytest.mark.parametrize("count", [1, GROUP, GROUP + 1, 10 * GROUP])
+async def test_indices_are_in_order_and_complete(poll: Poll, count: int) -> None:
+    """Each occurrence of a pollable has its own index."""
+    ready, never = AlwaysReady(), OnEvent()
+    indices = [index for index in range(count) if index % 3 == 0 or index == count - 1]
+    pollables = [ready if index in indices else never for index in range(count)]
+    assert await poll.poll(pollables) == indices
+    never.event.set()
+    assert await poll.poll(pollables) == list(range(count))
+
+
+async def test_a_timer_beside_many_events(
+    poll: Poll, clock: MonotonicClock, autojump_clock: trio.testing.MockClock
+) -> None:
+    """The deadline ends the wait for the events."""
+    events = [OnEvent() for _ in range(10 * GROUP)]
+    start = trio.current_time()
+    assert await poll.poll([*events, clock.subscribe_duration(2 * SECOND), *events]) == [len(events)]
+    assert trio.current_time() - start == 2
 
 
 async def test_the_earliest_timer_wins(
@@ -93,7 +114,8 @@ async def test_one_event_alone(poll: Poll, autojump_clock: trio.testing.MockCloc
 
 async def test_it_can_be_cancelled(poll: Poll, clock: MonotonicClock, autojump_clock: trio.testing.MockClock) -> None:
     far = clock.subscribe_instant(2**64 - 1)
-    for pollables in ([OnEvent()], [OnEvent(), OnEvent()], [far], [far, OnEvent(), OnEvent()]):
+    many = [OnEvent() for _ in range(GROUP + 1)]
+    for pollables in ([OnEvent()], [OnEvent(), OnEvent()], many, [far], [far, OnEvent(), OnEvent()], [far, *many]):
         with trio.move_on_after(1) as scope:
             await poll.poll(pollables)
         assert scope.cancelled_caught
@@ -114,14 +136,15 @@ async def test_the_same_pollable_many_times_is_waited_for_once(
     assert (one.waits, two.waits) == (1, 1)
 
 
-async def test_a_failing_pollable_ends_the_call_with_its_own_exception(poll: Poll) -> None:
+@pytest.mark.parametrize("others", [1, 10 * GROUP])
+async def test_a_failing_pollable_ends_the_call_with_its_own_exception(poll: Poll, others: int) -> None:
     class Broken(OnEvent):
         async def block(self) -> None:
             await trio.lowlevel.checkpoint()
             raise ValueError("a bug in an embedder's pollable")
 
     with pytest.raises(ValueError, match="embedder"):
-        await poll.poll([OnEvent(), Broken(), Broken()])
+        await poll.poll([*(OnEvent() for _ in range(others)), Broken(), Broken()])
 
 
 async def test_now_has_reached_the_instant_that_was_waited_for(
