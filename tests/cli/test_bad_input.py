@@ -130,6 +130,7 @@ def component(tmp_path: Path) -> str:
             ["serve", "--keyvalue", "sqlite:/tmp/a.db", "-S", "keyvalue-in-memory-data=a=b"],
             "keyvalue-in-memory-data requires the URL memory: for the bucket default$",
         ),
+        (["serve", "--route", "/static=/tmp"], "--route.*'/tmp' is a folder: write '/tmp/' to serve its files$"),
         (["run"], "Missing argument 'COMPONENT'"),
         (["run", "--nonsense", "app.wasm"], "No such option.*--nonsense"),
         (["run", "--env", "", "app.wasm"], "--env.*'' is not of the form NAME or NAME=VALUE"),

@@ -108,7 +108,9 @@ def test_the_help_has_no_colours_in_a_pipe() -> None:
     [
         (["serv"], "No such command 'serv'. Did you mean 'serve'?"),
         (["inpsect", "app.wasm"], "No such command 'inpsect'. Did you mean 'inspect'?"),
-        (["frobnicate"], "No such command 'frobnicate'."),
+        ([], "Missing command. 'python -m wasi_trio --help' lists the commands."),
+        (["frobnicate"], "No such command 'frobnicate'. 'python -m wasi_trio --help' lists the commands."),
+        (["--frobnicate"], "No such option '--frobnicate'. 'python -m wasi_trio --help' lists the commands."),
         (["inspect", "--jsn", "app.wasm"], "No such option '--jsn'. Did you mean '--json'?"),
         (["run", "--evn", "A=1", "app.wasm"], "No such option '--evn'. Did you mean '--env'?"),
         (["completion", "bsh"], "Invalid value for '[bash|zsh|fish]': 'bsh' is not one of 'bash', 'zsh', 'fish'."),

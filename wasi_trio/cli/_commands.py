@@ -70,6 +70,15 @@ cli.commands = located(  # type: ignore[assignment]
 )
 
 
+def _with_advice(error: click.ClickException) -> str:
+    """Return the message of an error. If the command itself is missing or unknown, add how to list the commands."""
+    message = error.format_message()
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    if context is None or context.parent is not None or "Did you mean" in message:
+        return message
+    return f"{message} '{context.command_path} --help' lists the commands."
+
+
 def _fail(message: str) -> NoReturn:
     print(f"wasi_trio: error: {shown(' '.join(message.split()), _MAX_MESSAGE)}", file=sys.stderr)
     sys.exit(BAD_INPUT)
@@ -82,7 +91,7 @@ def main() -> NoReturn:
         # click finds the name under which the user called the program.
         code = cli.main(standalone_mode=False, complete_var=COMPLETE)
     except click.ClickException as error:
-        _fail(error.format_message())
+        _fail(_with_advice(error))
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
     skip_final_collection()
