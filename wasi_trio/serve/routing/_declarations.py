@@ -55,7 +55,7 @@ def parse_route(text: str) -> RouteDeclaration:
         raise ValueError(f"{text!r} is not of the form HOST/PREFIX=FILE or HOST/PREFIX=FOLDER/")
     files = paths.pop() if paths[-1].endswith("/") and not is_reference(paths[-1]) else None
     for path in paths:
-        if os.path.isdir(path) and not is_reference(path):
+        if os.path.isdir(path) and not path.endswith("/") and not is_reference(path):
             raise ValueError(f"{path!r} is a folder: write '{path}/' to serve its files")
     return make_route(parse_pattern(pattern), paths, files)
 
