@@ -20,6 +20,10 @@ PROVIDER = component(
     (func (export "make") (param i32) (result i32)
       (call $return.own (call $new (local.get 0)))
       (i32.const 0))
+    (func (export "make-slowly") (param i32) (result i32)
+      (call $sleep.sync (i32.const 5))
+      (call $return.own (call $new (local.get 0)))
+      (i32.const 0))
     (func (export "look") (param $rep i32) (param $seconds i32) (result i32)
       (call $sleep.sync (local.get $seconds))
       (call $return (local.get $rep))
@@ -61,6 +65,7 @@ PROVIDER = component(
     exports={
         "dropped": "(result u32)",
         "make": 'async (param "rep" u32) (result (own $counter))',
+        "make-slowly": 'async (param "rep" u32) (result (own $counter))',
         "look": 'async (param "counter" (borrow $counter)) (param "seconds" u32) (result u32)',
         "spend": 'async (param "counter" (own $counter)) (param "seconds" u32) (result u32)',
         "close": 'async (param "rep" u32) (result u32)',
@@ -222,4 +227,14 @@ async def test_a_wrong_argument_transfers_nothing() -> None:
             await instance.call("spend", None, counter, "now")
         assert await instance.call("look", None, counter, 0) == 7
         assert await instance.call("spend", None, counter, 0) == 7
+        assert await instance.call("dropped") == 7
+
+
+async def test_the_result_of_a_cancelled_call_is_dropped(autojump_clock: trio.testing.MockClock) -> None:
+    async with running(PROVIDER, HOST) as instance:
+        with trio.move_on_after(1):
+            await instance.call("make-slowly", None, 7)
+            pytest.fail("this takes 5 seconds")
+        assert await instance.call("dropped") == 0
+        await trio.sleep(5)
         assert await instance.call("dropped") == 7

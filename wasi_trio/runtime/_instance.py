@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import trio
@@ -11,8 +12,10 @@ import trio
 from wasi_trio.component._account import Account
 from wasi_trio.component._errors import HostError, LinkError, Trap
 from wasi_trio.component._imports import Provider
-from wasi_trio.component._values import GuestResource
+from wasi_trio.component._types import Future, Own, Stream, contains
+from wasi_trio.component._values import Err, GuestResource, Ok
 from wasi_trio.component._wiring import CANON
+from wasi_trio.component.concurrency._copying import Shared
 from wasi_trio.component.concurrency._lifted import LiftedFunction
 from wasi_trio.runtime import _ffi as ffi
 from wasi_trio.runtime._calls import Export, call_export
@@ -25,8 +28,11 @@ from wasi_trio.runtime._origins import ORIGIN
 from wasi_trio.runtime._pump import Call, Pump
 from wasi_trio.runtime._register import REGISTER
 from wasi_trio.runtime._store import LARGE, Store
+from wasi_trio.runtime._streams import FutureReader, StreamReader, discard
 
 _DEFAULT_LIMITS = Limits()
+#: The types whose values somebody must drop.
+_HELD = (Own, Stream, Future)
 #: The reason why a closed instance cannot be entered.
 CLOSED = "the instance is closed"
 
@@ -178,9 +184,31 @@ class Instance:
         try:
             await done.wait()
         except trio.Cancelled:
+            if contains(function.type.result, _HELD):
+                call.on_done = partial(self._release, call)
             call.cancel()
             raise
         return _outcome(call)
+
+    def _release(self, call: Call) -> None:
+        """Drop the streams, futures and resources in the result of a cancelled call that has returned after all."""
+        pending, pump = [call.outcome], self.pump
+        while pending:
+            value = pending.pop()
+            match value:
+                case GuestResource():
+                    rep, value.rep = value.rep, None
+                    destructor = self.linked.destructor(value.resource)
+                    if isinstance(destructor, LiftedFunction) and pump is not None and rep is not None:
+                        pump.call(destructor, (rep,), _nothing)
+                case StreamReader() | FutureReader() | Shared():
+                    discard(value)
+                case tuple() | list():
+                    pending += value
+                case dict():
+                    pending += [*value, *value.values()]
+                case Ok(inner) | Err(inner):
+                    pending.append(inner)
 
     async def _destroy_concurrently(self, destructor: LiftedFunction, rep: int) -> None:
         """Run a destructor, which ends even if the caller is cancelled."""
@@ -345,6 +373,10 @@ class Instance:
             )
             store.adapter = instance
         return store
+
+
+def _nothing() -> None:
+    pass
 
 
 def _outcome(call: Call) -> Any:
