@@ -28,6 +28,8 @@ WRITE_LIMIT = 1024 * 1024
 #: maximum bytes of the ``blocking-*-and-flush`` functions (streams.wit)
 BLOCKING_WRITE_LIMIT = 4096
 
+#: a file descriptor and the events on it, POLLIN or POLLOUT of ``select``
+Interest: TypeAlias = tuple[int, int]
 #: ``stream-error`` of streams.wit
 StreamError: TypeAlias = Variant
 
@@ -81,6 +83,11 @@ class Pollable(ABC):
         return id(self)
 
     @property
+    def interest(self) -> Interest | None:
+        """The events for which ``block`` would wait, if it would wait for nothing else. Then ``poll`` needs no task."""
+        return None
+
+    @property
     def account(self) -> Account | None:
         """The account of the instance whose guest has this pollable, or None without a guest."""
         return getattr(self, "_account", None)
@@ -129,6 +136,10 @@ class InputStream(ABC):
     @abstractmethod
     async def _wait(self) -> None:
         """Wait until ``_ready`` may have become true."""
+
+    def _interest(self) -> Interest | None:
+        """Return the events for which ``_wait`` would wait, if it would wait for nothing else."""
+        return None
 
     def read(self, len: int) -> Ok[bytes | memoryview] | Err[StreamError]:
         if self._closed:
@@ -179,6 +190,10 @@ class InputReady(Pollable):
     @property
     def source(self) -> object:
         return InputReady, id(self.stream)
+
+    @property
+    def interest(self) -> Interest | None:
+        return self.stream._interest()
 
     def ready(self) -> bool:
         return self.stream._closed or self.stream._ready()

@@ -1,24 +1,30 @@
 """wasi:io/poll 0.2: waits for the first of many pollables.
 
 A guest may pass as many pollables as it has handles. So the host examines them in slices of time, and starts and ends
-the tasks that wait for them in groups. Other work of the event loop runs in between.
+the tasks that wait for them in groups. Other work of the event loop runs in between. Sockets of the system need no
+tasks, because Linux waits for any number of them with one descriptor.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+import select
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from time import perf_counter
 from typing import TypeAlias
 
 import trio
 
-from wasi_trio.component._account import Charge
+from wasi_trio.component._account import Account, Charge
 from wasi_trio.component._errors import Trap
 from wasi_trio.runtime._run_queue import run_queue
 from wasi_trio.wasi._context import WasiContext
+from wasi_trio.wasi._descriptors import GUESTS
 from wasi_trio.wasi.p2._io import Pollable
 
+#: Linux's means of waiting for many descriptors with one, or None
+epoll = getattr(select, "epoll", None)
 #: maximum number of tasks that start or end in one turn of the event loop
 GROUP = 32
 #: seconds in which the host examines pollables without a turn of the event loop
@@ -52,10 +58,10 @@ class Poll:
             ready = [index for index, pollable in enumerate(in_) if pollable.ready()]
             if ready:
                 return ready
-            waits: dict[object, Pollable] = {}
-            deadline = _add_waits(waits, in_, math.inf)
-            with trio.CancelScope(deadline=deadline):
-                await _wait_for_first(list(waits.values()))
+            waits = _Waits()
+            waits.add(in_)
+            with trio.CancelScope(deadline=waits.deadline), waits.joined() as joined:
+                await _wait_for_first(joined)
 
 
 async def _poll_many(pollables: Sequence[Pollable], pause: _Pause) -> list[int]:
@@ -69,26 +75,91 @@ async def _poll_many(pollables: Sequence[Pollable], pause: _Pause) -> list[int]:
             await pause.if_due()
         if ready:
             return ready
-        waits: dict[object, Pollable] = {}
-        deadline = math.inf
+        waits = _Waits()
         for start in groups:
-            deadline = _add_waits(waits, pollables[start : start + GROUP], deadline)
+            waits.add(pollables[start : start + GROUP])
             await pause.if_due()
-        with trio.CancelScope(deadline=deadline):
-            if len(waits) > GROUP:
-                await _wait_for_first_of_many(list(waits.values()), pause)
+        with trio.CancelScope(deadline=waits.deadline), waits.joined() as joined:
+            if len(joined) > GROUP:
+                await _wait_for_first_of_many(joined, pause)
             else:
-                await _wait_for_first(list(waits.values()))
+                await _wait_for_first(joined)
 
 
-def _add_waits(waits: dict[object, Pollable], pollables: Sequence[Pollable], deadline: float) -> float:
-    """Add a pollable for each source that a task must wait for. Return the earliest deadline of all others."""
-    for pollable in pollables:
-        if pollable.deadline is None:
-            waits[pollable.source] = pollable
-        elif pollable.deadline < deadline:
-            deadline = pollable.deadline
-    return deadline
+class _Waits:
+    """The necessary waits for a list of pollables. ``deadline`` is the earliest of those that depend on time."""
+
+    __slots__ = ("_events", "_of_descriptors", "_others", "deadline")
+
+    def __init__(self) -> None:
+        self.deadline = math.inf
+        #: pollables that wait for descriptors only, by their sources, and the events of each descriptor
+        self._of_descriptors: dict[object, Pollable] = {}
+        self._events: dict[int, int] = {}
+        self._others: dict[object, Pollable] = {}
+
+    def add(self, pollables: Sequence[Pollable]) -> None:
+        for pollable in pollables:
+            if pollable.deadline is not None:
+                self.deadline = min(self.deadline, pollable.deadline)
+            elif epoll is None or (interest := pollable.interest) is None:
+                self._others[pollable.source] = pollable
+            else:
+                descriptor, event = interest
+                self._of_descriptors[pollable.source] = pollable
+                self._events[descriptor] = self._events.get(descriptor, 0) | event
+
+    @contextmanager
+    def joined(self) -> Iterator[list[Pollable]]:
+        """Return the pollables to wait for. One replaces those that wait for descriptors, if a descriptor is left."""
+        joint: _Descriptor | None = None
+        if len(self._of_descriptors) > 1:
+            with suppress(OSError):  # without a descriptor, tasks wait
+                joint = _Descriptor(self._events, next(iter(self._of_descriptors.values())).account)
+        if joint is None:
+            yield [*self._of_descriptors.values(), *self._others.values()]
+            return
+        try:
+            yield [joint, *self._others.values()]
+        finally:
+            joint.close()
+
+
+class _Descriptor(Pollable):
+    """A pollable that is ready when one of many descriptors is. It is an epoll object.
+
+    It does not notice that a descriptor is closed. The guest itself would have to close it while it polls.
+    """
+
+    __slots__ = ("_epoll",)
+
+    def __init__(self, events: Mapping[int, int], account: Account | None) -> None:
+        """Open a descriptor. Raises OSError."""
+        assert epoll is not None
+        if account is not None:
+            self.bill(account)
+        GUESTS.reserve()
+        try:
+            self._epoll = epoll()
+            try:
+                for descriptor, event in events.items():
+                    self._epoll.register(descriptor, event)
+            except BaseException:
+                self._epoll.close()
+                raise
+        except BaseException:
+            GUESTS.release()
+            raise
+
+    def close(self) -> None:
+        self._epoll.close()
+        GUESTS.release()
+
+    def ready(self) -> bool:
+        return bool(self._epoll.poll(0))
+
+    async def block(self) -> None:
+        await trio.lowlevel.wait_readable(self._epoll.fileno())
 
 
 class _Pause:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 from collections.abc import Sequence
 from enum import Enum, auto
 from typing import Any, NamedTuple
@@ -12,7 +13,17 @@ from wasi_trio.component._billed import Billed
 from wasi_trio.component._errors import Trap
 from wasi_trio.component._values import Err, Variant
 from wasi_trio.wasi._context import WasiContext
-from wasi_trio.wasi.p2._io import AlwaysReady, Error, InputStream, OutputStream, Pollable, StreamError, closed, failed
+from wasi_trio.wasi.p2._io import (
+    AlwaysReady,
+    Error,
+    InputStream,
+    Interest,
+    OutputStream,
+    Pollable,
+    StreamError,
+    closed,
+    failed,
+)
 from wasi_trio.wasi.sockets import _tcp as tcp
 from wasi_trio.wasi.sockets import _udp as udp
 from wasi_trio.wasi.sockets._answers import Answers
@@ -91,6 +102,9 @@ class TcpInput(InputStream):
     async def _wait(self) -> None:
         await self._receiving.wait()
 
+    def _interest(self) -> Interest | None:
+        return self._receiving.interest()
+
     def on_drop(self) -> None:
         self._receiving.close()
 
@@ -150,6 +164,10 @@ class TcpReady(Pollable):
     @property
     def source(self) -> object:
         return TcpReady, id(self._socket)
+
+    @property
+    def interest(self) -> Interest | None:
+        return self._socket.interest()
 
     def ready(self) -> bool:
         # A started listen can finish, whether or not a connection waits already.
@@ -426,6 +444,10 @@ class DatagramsReady(Pollable):
     def source(self) -> object:
         return DatagramsReady, id(self._socket)
 
+    @property
+    def interest(self) -> Interest | None:
+        return self._socket.transport.interest(select.POLLIN)
+
     def ready(self) -> bool:
         return self._socket.transport.can_receive()
 
@@ -445,6 +467,10 @@ class RoomForDatagrams(Pollable):
     @property
     def source(self) -> object:
         return RoomForDatagrams, id(self._socket)
+
+    @property
+    def interest(self) -> Interest | None:
+        return self._socket.transport.interest(select.POLLOUT)
 
     def ready(self) -> bool:
         return self._socket.transport.can_send()

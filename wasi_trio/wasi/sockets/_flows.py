@@ -5,6 +5,8 @@ They implement ``StdinSource`` and ``StdoutSink``, and follow the rules of those
 
 from __future__ import annotations
 
+import select
+
 import trio
 
 from wasi_trio.wasi._stdio import StdinSource, StdoutSink
@@ -99,6 +101,10 @@ class Receiving(StdinSource):
     async def wait(self) -> None:
         if not self._done:
             await self._connection.transport.wait_readable()
+
+    def interest(self) -> tuple[int, int] | None:
+        """Return the events for which ``wait`` would wait, as ``Transport.interest`` does."""
+        return None if self._done else self._connection.transport.interest(select.POLLIN)
 
     def close(self) -> None:
         """Stop receiving. Further data is discarded. Has no effect if repeated."""

@@ -114,6 +114,9 @@ class _HostTransport(Transport):
         if not self.closed:
             await self._writable.wait()
 
+    def interest(self, event: int) -> tuple[int, int] | None:
+        return None if self.closed else (self._sock.fileno(), event)
+
     def _is_ready(self, event: int) -> bool:
         if self.closed:
             return True

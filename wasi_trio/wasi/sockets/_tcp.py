@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import select
+
 import trio
 
 from wasi_trio.wasi.sockets._addresses import Address, Family, check_family, check_remote, check_unicast
@@ -229,6 +231,12 @@ class TcpSocket:
             await self.transport.wait_writable()
         elif self.is_listening:
             await self.transport.wait_readable()
+
+    def interest(self) -> tuple[int, int] | None:
+        """Return the events for which ``wait`` would wait, as ``Transport.interest`` does."""
+        if self.state is TcpState.CONNECTING:
+            return self.transport.interest(select.POLLOUT)
+        return self.transport.interest(select.POLLIN) if self.is_listening else None
 
     def ready(self) -> bool:
         """Return whether ``wait`` would return at once."""

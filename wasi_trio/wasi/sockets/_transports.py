@@ -75,6 +75,13 @@ class Transport(ABC):
     @abstractmethod
     async def wait_writable(self) -> None: ...
 
+    def interest(self, event: int) -> tuple[int, int] | None:
+        """Return the system's descriptor and ``event``, or None without a descriptor.
+
+        ``event`` is POLLIN, for which ``wait_readable`` waits, or POLLOUT, for which ``wait_writable`` does.
+        """
+        return None
+
     @abstractmethod
     def close(self) -> None:
         """Close the socket. Has no effect if repeated."""
