@@ -54,7 +54,7 @@ class _Steps(trio.abc.Instrument):
 def _name(frame: FrameType) -> str:
     """Return the host function or built-in that a callback serves."""
     free = frame.f_locals
-    func = free.get("func")
+    func = free.get("func") or frame.f_globals.get("func")
     if func is not None:
         return str(func.name)
     act: Any = free.get("act")
@@ -70,7 +70,7 @@ async def count(application: Any, scope: dict[str, Any]) -> Counts:
     def profile(frame: FrameType, event: str, argument: object) -> None:
         if event == "call":
             counts.functions += 1
-            if frame.f_code.co_name == "callback":
+            if frame.f_code.co_name == "callback" or frame.f_code.co_filename.startswith("<host call "):
                 counts.crossings[_name(frame)] += 1
             elif frame.f_code is begin:
                 counts.fibers += 1

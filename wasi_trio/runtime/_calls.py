@@ -11,9 +11,8 @@ from wasi_trio.component import abi
 from wasi_trio.component._context import Context
 from wasi_trio.component._errors import Trap
 from wasi_trio.component._handles import BorrowScope
-from wasi_trio.component._plan import CoreItem, HostFunc, Lifted, Options, Plan, ResourceBuiltin
+from wasi_trio.component._plan import CoreItem, Lifted, Options, Plan, ResourceBuiltin
 from wasi_trio.runtime._fiber import call
-from wasi_trio.runtime._host_calls import run
 from wasi_trio.runtime._store import Func, Store, end_of
 from wasi_trio.runtime._trampolines import Callee
 
@@ -112,12 +111,10 @@ def core_func(store: Store, item: CoreItem, params: Sequence[str], results: Sequ
 
 
 def destructor(plan: Plan, builtin: ResourceBuiltin) -> tuple[Callee | None, bool]:
-    """Return the function that ``resource.drop`` calls for an owned resource, and whether it may wait."""
+    """Return the guest's function that ``resource.drop`` calls for an owned resource, and whether it may wait."""
     resource = builtin.resource
-    if builtin.name != "resource.drop":
+    if builtin.name != "resource.drop" or resource.owner is None:
         return None, False
-    if resource.owner is None:
-        return _drop_host, False
     core = plan.destructors.get(resource)
     if core is None:
         return None, False
@@ -142,12 +139,3 @@ def destructor(plan: Plan, builtin: ResourceBuiltin) -> tuple[Callee | None, boo
             other.leave()
 
     return drop_other, True
-
-
-_DROP = HostFunc("", "resource.drop", t.FuncType((("handle", t.U32),)))
-
-
-def _drop_host(store: Store, rep: Any) -> None:
-    on_drop = getattr(rep, "on_drop", None)
-    if on_drop is not None:
-        run(store.engine, (_DROP, store, False), on_drop)

@@ -213,18 +213,9 @@ def _go_on(coroutine: CoroutineType[Any, Any, Any], answers: list[Any], thrown: 
 _interruptible_go_on = interruptible(_go_on)
 
 
-def _write_run(source: Source) -> None:
-    with running(source, "call"):
-        source.line("return act()")
-
-
 #: Takes one step of a host function's coroutine.
 _step: Callable[..., Any] = write_function(
     "host call: step", ("engine", "call", "coroutine", "answers", "thrown"), _write_step
-)
-#: Runs a host function as the host call ``call``. For functions that are called too rarely for generated code.
-run: Callable[[Running, HostCall, Callable[[], object]], Any] = write_function(
-    "host call: run", ("engine", "call", "act"), _write_run
 )
 
 

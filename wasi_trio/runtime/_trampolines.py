@@ -4,18 +4,17 @@ They are created once for each linked component. They find the calling instance 
 callback, so no exception may escape from it. Instead, the store keeps the exception, the guest traps, and the guest's
 caller gets the exception itself.
 
-Guests call these functions very often. So the code of each kind is generated in one piece from common parts
-(``callback``, ``_host_calls.running``). It is generated once for each kind, as a function whose closures are the
-callbacks.
+Guests call these functions very often. So the code of each is generated in one piece from common parts (``callback``,
+``_host_calls.running``). A host function's callback is generated at its first call, together with the code that lifts
+and lowers its types. For other kinds a function is generated once, whose closures are the callbacks.
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import CoroutineType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from wasi_trio._texts import shown
 from wasi_trio.component import _types as t
@@ -25,7 +24,7 @@ from wasi_trio.component._handles import ResourceHandle
 from wasi_trio.component._plan import HostFunc, Lifted, Lower, Options, ResourceBuiltin
 from wasi_trio.component._sorts import StringEncoding
 from wasi_trio.component._values import Err
-from wasi_trio.component.abi._codegen import Source, write_function
+from wasi_trio.component.abi._codegen import Source, lazy_function, write_function
 from wasi_trio.runtime import _ffi as ffi
 from wasi_trio.runtime._engine import Engine
 from wasi_trio.runtime._host_calls import Pending, after_failure, running
@@ -83,16 +82,22 @@ def callback(source: Source, on_failure: str | None = None) -> Iterator[None]:
     ``raw`` contains the arguments, and the results replace them. The function under construction must have a parameter
     ``engine``. It returns the callback.
     """
-    with source.block("def callback(env, caller, raw, count):"):
-        source.line("store = engine.current")
-        with source.block("try:"):
-            yield
-        with source.block("except BaseException as error:"):  # stored, and raised again by the driver
-            if on_failure is not None:
-                source.line(on_failure)
-            source.line(f"return {source.use(fail)}(store, error)")
-        source.line("return 0")
+    with source.block("def callback(env, caller, raw, count):"), caught(source, on_failure):
+        yield
     source.line("return callback")
+
+
+@contextmanager
+def caught(source: Source, on_failure: str | None = None) -> Iterator[None]:
+    """Put the lines added inside into the body of a callback."""
+    source.line("store = engine.current")
+    with source.block("try:"):
+        yield
+    with source.block("except BaseException as error:"):  # stored, and raised again by the driver
+        if on_failure is not None:
+            source.line(on_failure)
+        source.line(f"return {source.use(fail)}(store, error)")
+    source.line("return 0")
 
 
 @contextmanager
@@ -132,68 +137,6 @@ def acting(engine: Engine, act: Callable[[Store, Any], None]) -> Any:
 # ---- canon lower -----------------------------------------------------------------------------------------
 
 
-@functools.cache
-def _lowered(
-    *,
-    call: str,
-    takes: bool,
-    marked: bool,
-    waits: bool,
-    interruptible: bool,
-    lends: bool,
-    fallible: bool,
-    pointer_slot: int | None,
-    pending_slot: int,
-) -> Callable[..., Any]:
-    """Return a factory of the callback for a lowered function.
-
-    ``call`` is the expression that calls it (``_called``). ``takes`` means that it has parameters. ``marked`` means
-    that it is a host function. ``interruptible`` means that it is a user's, whose code Ctrl-C may interrupt. ``lends``
-    means that its arguments may be borrowed handles. ``pointer_slot`` is the slot of the pointer for a result in
-    memory. ``pending_slot`` is the slot of the answer whether to wait.
-    """
-
-    def build(source: Source) -> None:
-        mark = f"(func, store, {interruptible})"
-        orphan = f"if coroutine is not None and coroutine.cr_suspended: {source.use(_orphan)}(engine, coroutine)"
-        with callback(source, orphan if waits else None):
-            if waits:
-                source.line("coroutine = None")
-            with source.block("if not store.may_leave:"):
-                source.line(f'raise {source.use(Trap)}("cannot leave component instance")')
-            source.line("context = store.contexts.get(options)")
-            with source.block("if context is None:"):
-                source.line("context = store.context(options)")
-            if takes:
-                source.line("arguments = lift(context, raw)")
-            if lends:
-                source.line("lenders = context.lenders")
-                with source.block("if lenders:"):
-                    source.line("context.lenders = []")
-            pointer = "0" if pointer_slot is None else f"raw[{pointer_slot}] & {_MASK32}"
-            if marked:
-                with running(source, mark), catching_err(source, fallible):
-                    _write_first_step(source, call, waits, interruptible)
-            else:
-                with catching_err(source, fallible):
-                    _write_first_step(source, call, waits, interruptible)
-            if waits:
-                with source.block("if coroutine is not None:"):
-                    source.line(
-                        f"store.pending = {source.use(Pending)}(coroutine, trap, store_result, context, {pointer}, "
-                        f"{'lenders' if lends else '()'}, {fallible}, {mark if marked else None})"
-                    )
-                    suspend(source, pending_slot)
-            if lends:
-                with source.block("if lenders:"):
-                    source.line(f"{source.use(_give_back)}(lenders)")
-            source.line(f"store_result(context, raw, {pointer}, value)")
-            if waits:
-                source.line(f"raw[{pending_slot}] = 0")
-
-    return write_function("host call", ("engine", "func", "options", "callee", "lift", "store_result"), build)
-
-
 def _first_step(coroutine: CoroutineType[Any, Any, Any]) -> Any:
     return coroutine.send(None)
 
@@ -220,15 +163,17 @@ def _write_first_step(source: Source, call: str, waits: bool, interruptible: boo
                 source.line("raise")
 
 
-def _called(callee: Callee | Method | Bound, count: int) -> tuple[str, Any]:
-    """Return the expression that calls a function with ``count`` arguments, and the object that it names ``callee``."""
+def _called(source: Source, callee: Callee | Method | Bound, arguments: list[str]) -> str:
+    """Return the expression that calls a function with the variables ``arguments``."""
     match callee:
         case Method(name):
-            return f"getattr(arguments[0], callee)({'*arguments[1:]' if count > 1 else ''})", name
+            receiver, *others = arguments
+            return f"{receiver}.{name}({', '.join(others)})"
         case Bound(find):
-            return f"(store.root.bound.get(func) or callee(store))({'*arguments' if count else ''})", find
+            find_bound = source.constant(find, "find")
+            return f"(store.root.bound.get(func) or {find_bound}(store))({', '.join(arguments)})"
         case _:
-            return f"callee(store{', *arguments' if count else ''})", callee
+            return f"{source.constant(callee, 'callee')}({', '.join(['store', *arguments])})"
 
 
 def _orphan(engine: Engine, coroutine: CoroutineType[Any, Any, Any]) -> None:
@@ -269,68 +214,64 @@ def lower_trampoline(
     types = tuple(type_ for _, type_ in type_.params)
     # Nothing else happens in an instance during a host call, so only the arguments of one call could conflict.
     lends = isinstance(func, Lifted) or abi.needs_lends(type_, waits=waits)
-    lift = abi.lift_values(typed or types, options.encoding, abi.MAX_FLAT_PARAMS, stride=2, track_lends=lends)
-    store_result = abi.lower_results(
-        type_.result, options.encoding, stride=2, max_flat=abi.MAX_FLAT_RESULTS, instance_index=lower.part
-    )
     params, results = abi.core_signature(type_, "lower", False, False)
     # The pointer for a result in memory follows the flat parameters.
     spills = len(params) > abi.flat_count(types, abi.MAX_FLAT_PARAMS)
-    call, named = _called(callee, len(types))
-    make = _lowered(
-        call=call,
-        takes=bool(types),
-        marked=not runs_guest,
-        waits=waits,
-        interruptible=interruptible,
-        lends=lends,
-        fallible=isinstance(type_.result, t.Result),
-        pointer_slot=2 * (len(params) - 1) if spills else None,
-        pending_slot=2 * len(results),
-    )
-    start = ffi.UncheckedCallback(make(engine, func, options, named, lift, store_result))
-    return Trampoline(params, results, start, acting(engine, _finish) if waits else None)
+    pointer = f"raw[{2 * (len(params) - 1)}]" if spills else "0"
+    pending_slot = 2 * len(results)
+    fallible = isinstance(type_.result, t.Result)
+
+    def build(source: Source) -> None:
+        source.namespace.update(engine=engine, func=func, options=options)
+        mark = None if runs_guest else f"(func, store, {interruptible})"
+        orphan = f"if coroutine is not None and coroutine.cr_suspended: {source.use(_orphan)}(engine, coroutine)"
+        with caught(source, orphan if waits else None):
+            if waits:
+                source.line("coroutine = None")
+            with source.block("if not store.may_leave:"):
+                source.line(f'raise {source.use(Trap)}("cannot leave component instance")')
+            source.line("cx = store.contexts.get(options)")
+            with source.block("if cx is None:"):
+                source.line("cx = store.context(options)")
+            source.line("flats = raw")
+            arguments = [source.temporary("a") for _ in types]
+            if arguments:
+                lifted = abi.write_lift(source, typed or types, options.encoding, abi.MAX_FLAT_PARAMS, 2, lends)
+                source.line(f"{', '.join(arguments)}, = {lifted}")
+            if lends:
+                source.line("lenders = cx.lenders")
+                with source.block("if lenders:"):
+                    source.line("cx.lenders = []")
+            call = _called(source, callee, arguments)
+            with nullcontext() if mark is None else running(source, mark), catching_err(source, fallible):
+                _write_first_step(source, call, waits, interruptible)
+            if waits:
+                later = abi.lower_results(
+                    type_.result, options.encoding, stride=2, max_flat=abi.MAX_FLAT_RESULTS, instance_index=lower.part
+                )
+                with source.block("if coroutine is not None:"):
+                    lower_later = source.constant(later, "later")
+                    source.line(
+                        f"store.pending = {source.use(Pending)}(coroutine, trap, {lower_later}, cx, {pointer}, "
+                        f"{'lenders' if lends else '()'}, {fallible}, {mark})"
+                    )
+                    suspend(source, pending_slot)
+            if lends:
+                with source.block("if lenders:"):
+                    source.line(f"{source.use(_give_back)}(lenders)")
+            source.line(f"retptr = {pointer}")
+            abi.write_results(source, type_.result, options.encoding, 2, abi.MAX_FLAT_RESULTS, lower.part)
+            if waits:
+                source.line(f"raw[{pending_slot}] = 0")
+
+    def on_failure(error: BaseException) -> int:
+        return fail(cast(Store, engine.current), error)
+
+    start = lazy_function("host call", ("env", "caller", "raw", "count"), build, on_failure)
+    return Trampoline(params, results, ffi.UncheckedCallback(start), acting(engine, _finish) if waits else None)
 
 
 # ---- resources -------------------------------------------------------------------------------------------
-
-
-def resource_trampoline(engine: Engine, builtin: ResourceBuiltin, destroy: Callee | None, waits: bool) -> Trampoline:
-    """Return the function for ``resource.new``, ``resource.rep`` or ``resource.drop`` (CanonicalABI.md)."""
-    resource = builtin.resource
-    if builtin.name == "resource.new":
-
-        def new(store: Store, raw: Any) -> None:
-            if not store.may_leave:
-                raise Trap("cannot leave component instance")
-            raw[0] = store.handles.add(ResourceHandle(resource, raw[0] & _MASK32, own=True))
-
-        return Trampoline(("i32",), ("i32",), acting(engine, new))
-    if builtin.name == "resource.rep":
-
-        def rep(store: Store, raw: Any) -> None:
-            raw[0] = store.handles.resource(raw[0] & _MASK32, resource).rep
-
-        return Trampoline(("i32",), ("i32",), acting(engine, rep))
-
-    if not waits:
-
-        def drop(store: Store, raw: Any) -> None:
-            rep = take_resource(store, raw[0] & _MASK32, resource)
-            if rep is not None and destroy is not None:
-                destroy(store, rep)
-
-        return Trampoline(("i32",), (), acting(engine, drop))
-
-    assert destroy is not None
-
-    def drop_other(store: Store, index: int) -> Any:
-        rep = take_resource(store, index, resource)
-        return None if rep is None else destroy(store, rep)
-
-    as_function = HostFunc("", "resource.drop", t.FuncType((("handle", t.U32),)))
-    options = Options(StringEncoding.UTF8, None, None, None)
-    return lower_trampoline(engine, Lower(builtin.part, as_function, options), drop_other, waits=True, runs_guest=True)
 
 
 def take_resource(store: Store, index: int, resource: t.ResourceType) -> Any:
@@ -348,3 +289,60 @@ def take_resource(store: Store, index: int, resource: t.ResourceType) -> Any:
     assert handle.scope is not None
     handle.scope.borrows -= 1
     return None
+
+
+_DROP = HostFunc("", "resource.drop", t.FuncType((("handle", t.U32),)))
+
+
+def _write_dropping(source: Source) -> None:
+    with callback(source):
+        source.line(f"rep = {source.use(take_resource)}(store, raw[0] & {_MASK32}, resource)")
+        source.line('on_drop = getattr(rep, "on_drop", None)')
+        with source.block("if on_drop is not None:"), running(source, "(func, store, False)"):
+            source.line("on_drop()")
+
+
+#: Makes the callback that drops a host's resource.
+_dropping: Callable[..., Any] = write_function("host call: drop", ("engine", "resource", "func"), _write_dropping)
+
+
+def resource_trampoline(engine: Engine, builtin: ResourceBuiltin, destroy: Callee | None, waits: bool) -> Trampoline:
+    """Return the function for ``resource.new``, ``resource.rep`` or ``resource.drop`` (CanonicalABI.md).
+
+    ``destroy`` is the destructor of a guest's resource, if any. ``waits`` says whether it may wait.
+    """
+    resource = builtin.resource
+    if builtin.name == "resource.new":
+
+        def new(store: Store, raw: Any) -> None:
+            if not store.may_leave:
+                raise Trap("cannot leave component instance")
+            raw[0] = store.handles.add(ResourceHandle(resource, raw[0] & _MASK32, own=True))
+
+        return Trampoline(("i32",), ("i32",), acting(engine, new))
+    if builtin.name == "resource.rep":
+
+        def rep(store: Store, raw: Any) -> None:
+            raw[0] = store.handles.resource(raw[0] & _MASK32, resource).rep
+
+        return Trampoline(("i32",), ("i32",), acting(engine, rep))
+
+    if resource.owner is None:
+        return Trampoline(("i32",), (), ffi.UncheckedCallback(_dropping(engine, resource, _DROP)))
+    if not waits:
+
+        def drop(store: Store, raw: Any) -> None:
+            rep = take_resource(store, raw[0] & _MASK32, resource)
+            if rep is not None and destroy is not None:
+                destroy(store, rep)
+
+        return Trampoline(("i32",), (), acting(engine, drop))
+
+    assert destroy is not None
+
+    def drop_other(store: Store, index: int) -> Any:
+        rep = take_resource(store, index, resource)
+        return None if rep is None else destroy(store, rep)
+
+    options = Options(StringEncoding.UTF8, None, None, None)
+    return lower_trampoline(engine, Lower(builtin.part, _DROP, options), drop_other, waits=True, runs_guest=True)

@@ -20,7 +20,7 @@ from wasi_trio.component.abi._layout import (
     needs_lends,
     size,
 )
-from wasi_trio.component.abi._lift import Flats, Lift, LoadList, lift_values, load_list
+from wasi_trio.component.abi._lift import Flats, Lift, LoadList, lift_values, load_list, write_lift
 from wasi_trio.component.abi._lower import (
     LowerResults,
     LowerValues,
@@ -29,6 +29,7 @@ from wasi_trio.component.abi._lower import (
     lower_results,
     lower_values,
     store_list,
+    write_results,
 )
 
 __all__ = [
@@ -58,4 +59,6 @@ __all__ = [
     "needs_lends",
     "size",
     "store_list",
+    "write_lift",
+    "write_results",
 ]

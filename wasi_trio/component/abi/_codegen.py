@@ -87,19 +87,30 @@ def _compile(label: str, text: str) -> CodeType:
 _STUB = _compile("not yet written", f"def {FUNCTION_NAME}(*args): return materialize(args)\n")
 
 
-def lazy_function(label: str, params: tuple[str, ...], build: Callable[[Source], None]) -> Callable[..., Any]:
+def lazy_function(
+    label: str,
+    params: tuple[str, ...],
+    build: Callable[[Source], None],
+    on_failure: Callable[[BaseException], Any] | None = None,
+) -> Callable[..., Any]:
     """Return a function whose body ``build`` writes at the first call.
 
     The result is the function itself and not a wrapper. Its code is replaced once, so later calls cost nothing extra.
+    If the body cannot be written, the first call raises the exception, or returns the result of ``on_failure``.
     """
     namespace: dict[str, Any] = {"__builtins__": builtins}
 
     def materialize(args: tuple[Any, ...]) -> Any:
-        source = Source(label, params)
-        build(source)
-        code = _compile(label, source.text())
-        namespace.update(source.namespace)
-        function.__code__ = code
+        try:
+            source = Source(label, params)
+            build(source)
+            code = _compile(label, source.text())
+            namespace.update(source.namespace)
+            function.__code__ = code
+        except BaseException as error:
+            if on_failure is None:
+                raise
+            return on_failure(error)
         return function(*args)
 
     namespace["materialize"] = materialize

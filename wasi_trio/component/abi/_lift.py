@@ -67,25 +67,37 @@ def lift_values(
     """
 
     def build(source: Source) -> None:
-        lifter = _Lifter(source, encoding, track_lends, WHEN_LARGE, sum(map(layout.weight, types)))
-        if needs_budget(types):
-            source.line("cx.fuel = cx.admits")
-        if layout.total_flat_length(types) <= max_flat:
-            raws = [f"flats[{stride * i}]" for i in range(layout.total_flat_length(types))]
-            source.line(f"return {lifter.sequence(types, raws)}")
-            return
-        whole = Tuple(types)
-        source.line(f"p = flats[0] & {2**32 - 1}")
-        if (mask := layout.alignment(whole) - 1) > 0:
-            with source.block(f"if p & {mask}:"):
-                source.line(f"raise {source.use(Trap)}('unaligned pointer')")
-        with source.block(f"if p + {layout.size(whole)} > cx.memory.size:"):
-            source.line(
-                f"{source.use(require)}(cx.memory, p + {layout.size(whole)}, 'pointer out of bounds of memory')"
-            )
-        source.line(f"return {lifter.memory(whole, 'p')}")
+        source.line(f"return {write_lift(source, types, encoding, max_flat, stride, track_lends)}")
 
     return lazy_function("lift", ("cx", "flats"), build)
+
+
+def write_lift(
+    source: Source,
+    types: tuple[ValType, ...],
+    encoding: StringEncoding,
+    max_flat: int,
+    stride: int,
+    track_lends: bool,
+) -> str:
+    """Write the steps of ``lift_values`` into a function with the variables ``cx`` and ``flats``.
+
+    Return the expression of the tuple of values. The function must evaluate it once, before any other statement.
+    """
+    lifter = _Lifter(source, encoding, track_lends, WHEN_LARGE, sum(map(layout.weight, types)))
+    if needs_budget(types):
+        source.line("cx.fuel = cx.admits")
+    if layout.total_flat_length(types) <= max_flat:
+        raws = [f"flats[{stride * i}]" for i in range(layout.total_flat_length(types))]
+        return lifter.sequence(types, raws)
+    whole = Tuple(types)
+    source.line(f"p = flats[0] & {2**32 - 1}")
+    if (mask := layout.alignment(whole) - 1) > 0:
+        with source.block(f"if p & {mask}:"):
+            source.line(f"raise {source.use(Trap)}('unaligned pointer')")
+    with source.block(f"if p + {layout.size(whole)} > cx.memory.size:"):
+        source.line(f"{source.use(require)}(cx.memory, p + {layout.size(whole)}, 'pointer out of bounds of memory')")
+    return lifter.memory(whole, "p")
 
 
 @functools.lru_cache(maxsize=8192)

@@ -69,28 +69,42 @@ def lower_results(
     component instance, which gets the bare representation for borrows of its own resources. The function raises
     HostError, and Trap for a bad ``retptr``.
     """
-    types = () if result is None else (result,)
 
     def build(source: Source) -> None:
-        if result is None:
-            with source.block("if value is not None:"):
-                source.line(f"raise {source.use(_no_result)}(value)")
-            return
-        lowerer = _Lowerer(source, encoding, instance_index, layout.weight(result))
-        if layout.total_flat_length(types) <= max_flat:
-            for i, raw in enumerate(lowerer.flat(result, "value")):
-                source.line(f"flats[{stride * i}] = {raw}")
-            return
-        source.line(f"retptr &= {2**32 - 1}")
-        if (mask := layout.alignment(result) - 1) > 0:
-            with source.block(f"if retptr & {mask}:"):
-                source.line(f"raise {source.use(Trap)}('unaligned pointer')")
-        with source.block(f"if retptr + {layout.size(result)} > cx.memory.size:"):
-            message = "pointer out of bounds of memory"
-            source.line(f"{source.use(require)}(cx.memory, retptr + {layout.size(result)}, {message!r})")
-        lowerer.memory(result, "value", "retptr")
+        write_results(source, result, encoding, stride, max_flat, instance_index)
 
     return lazy_function("lower", ("cx", "flats", "retptr", "value"), build)
+
+
+def write_results(
+    source: Source,
+    result: ValType | None,
+    encoding: StringEncoding,
+    stride: int,
+    max_flat: int,
+    instance_index: int | None,
+) -> None:
+    """Write the steps of ``lower_results`` into a function with the variables ``cx``, ``flats``, ``retptr``, ``value``.
+
+    Only results in memory require ``retptr``.
+    """
+    if result is None:
+        with source.block("if value is not None:"):
+            source.line(f"raise {source.use(_no_result)}(value)")
+        return
+    lowerer = _Lowerer(source, encoding, instance_index, layout.weight(result))
+    if layout.total_flat_length((result,)) <= max_flat:
+        for i, raw in enumerate(lowerer.flat(result, "value")):
+            source.line(f"flats[{stride * i}] = {raw}")
+        return
+    source.line(f"retptr &= {2**32 - 1}")
+    if (mask := layout.alignment(result) - 1) > 0:
+        with source.block(f"if retptr & {mask}:"):
+            source.line(f"raise {source.use(Trap)}('unaligned pointer')")
+    with source.block(f"if retptr + {layout.size(result)} > cx.memory.size:"):
+        message = "pointer out of bounds of memory"
+        source.line(f"{source.use(require)}(cx.memory, retptr + {layout.size(result)}, {message!r})")
+    lowerer.memory(result, "value", "retptr")
 
 
 @functools.lru_cache(maxsize=8192)

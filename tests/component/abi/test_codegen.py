@@ -1,0 +1,36 @@
+"""Functions whose code is written at their first call."""
+
+from __future__ import annotations
+
+import pytest
+
+from wasi_trio.component.abi._codegen import Source, lazy_function
+
+
+def _fails_once(source: Source, failures: list[BaseException]) -> None:
+    if failures:
+        raise failures.pop()
+    source.line("return 2 * n")
+
+
+def test_a_callback_whose_code_cannot_be_written_returns_the_failure() -> None:
+    """An exception would not reach the guest's caller: ctypes drops it."""
+    failures: list[BaseException] = [KeyboardInterrupt()]
+    caught: list[BaseException] = []
+
+    def on_failure(error: BaseException) -> int:
+        caught.append(error)
+        return -1
+
+    twice = lazy_function("twice", ("n",), lambda source: _fails_once(source, failures), on_failure)
+    assert twice(4) == -1
+    assert [type(error) for error in caught] == [KeyboardInterrupt]
+    assert twice(4) == 8
+
+
+def test_another_function_raises_it() -> None:
+    failures: list[BaseException] = [MemoryError()]
+    twice = lazy_function("twice", ("n",), lambda source: _fails_once(source, failures))
+    with pytest.raises(MemoryError):
+        twice(4)
+    assert twice(4) == 8
