@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 
 from wasi_trio.component.abi._codegen import Source, lazy_function
@@ -34,3 +37,18 @@ def test_another_function_raises_it() -> None:
     with pytest.raises(MemoryError):
         twice(4)
     assert twice(4) == 8
+
+
+@pytest.mark.parametrize("calls", [0, 1])
+def test_a_function_is_freed_with_its_last_reference(calls: int) -> None:
+    """It refers to the engine and to host functions, which a server must not keep until a full collection."""
+    twice = lazy_function("twice", ("n",), lambda source: _fails_once(source, []))
+    for _ in range(calls):
+        twice(4)
+    reference = weakref.ref(twice)
+    gc.disable()
+    try:
+        del twice
+        assert reference() is None
+    finally:
+        gc.enable()

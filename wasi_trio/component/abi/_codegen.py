@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import functools
 import linecache
+import weakref
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -101,20 +102,24 @@ def lazy_function(
     namespace: dict[str, Any] = {"__builtins__": builtins}
 
     def materialize(args: tuple[Any, ...]) -> Any:
+        itself = reference()
+        assert itself is not None, "it is being called"
         try:
             source = Source(label, params)
             build(source)
             code = _compile(label, source.text())
             namespace.update(source.namespace)
-            function.__code__ = code
+            itself.__code__ = code
         except BaseException as error:
             if on_failure is None:
                 raise
             return on_failure(error)
-        return function(*args)
+        return itself(*args)
 
     namespace["materialize"] = materialize
     function = FunctionType(_STUB, namespace, FUNCTION_NAME)
+    # A weak reference, because a cycle would keep the objects of a component that is no longer served.
+    reference = weakref.ref(function)
     return function
 
 
