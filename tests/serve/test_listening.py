@@ -208,7 +208,8 @@ def test_ignored_settings_are_logged(caplog: pytest.LogCaptureFixture) -> None:
             {"use_reloader": True},
             "use_reloader in h.toml: only hypercorn reloads with this key: run hypercorn -c h.toml ",
         ),
-        ({"accesslog": "/none/log"}, "cannot set up the access log of h.toml: "),
+        ({"accesslog": "/none/log"}, "cannot write the log file /none/log: No such file or directory"),
+        ({"errorlog": "/"}, "cannot write the log file /: Is a directory"),
         ({"certfile": "/none"}, "cannot read /none: No such file or directory"),
     ],
 )

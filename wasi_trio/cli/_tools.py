@@ -201,7 +201,7 @@ def profile(profiles: tuple[str, ...], output: str | None) -> None:
         with open(output, "w", encoding="utf-8") as file:
             file.write(drawn)
     except OSError as error:
-        raise click.UsageError(f"cannot write {output}: {error.strerror}") from None
+        raise click.UsageError(f"cannot write {output or repr(output)}: {error.strerror}") from None
     return None
 
 

@@ -294,7 +294,9 @@ def _config(file: ConfigFile | None, settings: Settings) -> Config:
     try:
         check_access_format(config.access_log_format)
         _ = config.log
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise SettingError(f"cannot write the log file {error.filename}: {error.strerror}") from None
+    except ValueError as error:
         raise SettingError(f"cannot set up the access log of {file.path if file else ''}: {error}") from None
     logger = config.log.access_logger
     if access == "json" and logger is not None:
