@@ -873,7 +873,8 @@ async def test_frames_without_effect(frame: bytes, caplog: pytest.LogCaptureFixt
     assert "too many frames without effect" in caplog.text
 
 
-async def test_empty_content_without_an_end() -> None:
+@pytest.mark.parametrize("padding", [None, 0, 1])
+async def test_empty_content_without_an_end(padding: int | None) -> None:
     def service(stream: HttpStream) -> None:
         stream.receive_into(stream.request.body)
 
@@ -881,7 +882,9 @@ async def test_empty_content_without_an_end() -> None:
         number = await client.ask("/", "POST")
         with trio.fail_after(PATIENCE):
             ended = None
-            await client.stream.send_all(DataFrame(number, b"").serialize() * 3000)
+            flags = [] if padding is None else ["PADDED"]
+            frame = DataFrame(number, b"", pad_length=padding or 0, flags=flags).serialize()
+            await client.stream.send_all(frame * 3000)
             while ended is None:
                 for event in await client.receive():
                     if isinstance(event, h2.events.ConnectionTerminated):

@@ -36,6 +36,8 @@ LEAVING = GoAwayFrame(0, last_stream_id=(1 << 31) - 1, error_code=ErrorCodes.NO_
 
 PREFACE_SIZE = 24
 _FRAME_HEADER = 9
+#: The flag of a frame with padding.
+_PADDED = 8
 
 
 class FrameType(IntEnum):
@@ -142,7 +144,9 @@ class FrameReader:
         """Count a frame. Return whether to drop it."""
         kind = buffer[start + 3]
         if kind == FrameType.DATA:
-            if length:
+            # A frame that consists of padding has no content either.
+            padding = 1 + buffer[start + _FRAME_HEADER] if length and buffer[start + 4] & _PADDED else 0
+            if length > padding:
                 self.credit(2)
                 return False
         elif kind == FrameType.HEADERS:
