@@ -14,10 +14,10 @@ from wasi_trio._texts import MAX_LENGTH
 from wasi_trio.component import _planning, _relink
 from wasi_trio.component._context import LIFT_FUEL
 from wasi_trio.component._features import USUAL, option_name
-from wasi_trio.component.concurrency._instance import MAX_THREADS
+from wasi_trio.component.concurrency._instance import MAX_DEPTH, MAX_THREADS
 from wasi_trio.component.wit import _world
 from wasi_trio.runtime import FEATURES
-from wasi_trio.runtime._compiler import FIBER_STACK
+from wasi_trio.runtime._wasmtime import FIBER_STACK
 from wasi_trio.serve import HandlerOptions
 from wasi_trio.serve._memory import SHARE
 from wasi_trio.wasi.filesystem._opened import MAX_DESCRIPTORS, PIECE
@@ -109,6 +109,7 @@ def test_the_limits_are_those_of_the_code() -> None:
             f"{limits.non_preemptible_seconds:g} s",
         ),
         ("processor time of a request, host functions included", None, "none |"),
+        ("depth of calls between the components of a composition", MAX_DEPTH, f"{MAX_DEPTH} |"),
         ("machine stack", FIBER_STACK, f"{FIBER_STACK >> 20} MiB"),
         ("data passed in one call", LIFT_FUEL, f"{LIFT_FUEL >> 20} MiB"),
         (
