@@ -165,7 +165,7 @@ def test_ignored_settings_are_logged(caplog: pytest.LogCaptureFixture) -> None:
         (
             {"bind": "nonsense"},
             "Invalid value for bind in h.toml: 'nonsense' is not an address of the form "
-            "IP:PORT, unix:PATH or fd://NUMBER",
+            "IP:PORT (such as 127.0.0.1:8080), unix:PATH or fd://NUMBER",
         ),
         ({"backlog": "many"}, "Invalid value for backlog in h.toml: 'many' is not a whole number"),
         ({"workers": True}, "Invalid value for workers in h.toml: True is not a whole number"),
