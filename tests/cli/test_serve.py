@@ -167,7 +167,7 @@ def test_a_client_that_reads_nothing(tmp_path: Path) -> None:
 
 
 def test_help_and_version() -> None:
-    assert prints("--help").startswith("Usage: wasi_trio")
+    assert prints("--help").startswith("Usage: python -m wasi_trio")
     assert prints("serve", "--help").startswith("Usage: python -m wasi_trio serve")
     assert re.match(r"wasi_trio \d+\.\d+\.\d+( \(compiled\))?\n", prints("--version"))
 
