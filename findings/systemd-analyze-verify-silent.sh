@@ -27,7 +27,7 @@ analyze() {
 analyze --version | head -1
 analyze --version | grep -q "^systemd 252" || { echo "not version 252" >&2; exit 1; }
 
-# verify UNIT-LINE SERVICE-LINE [OPTION]: the exit code, and whether there is a message.
+# verify UNIT-LINE SERVICE-LINE [OPTION] prints the exit code, and whether systemd-analyze writes a message.
 verify() {
     printf '[Unit]\nDescription=x\n%s\n[Service]\nExecStart=/bin/true\n%s\n' "$1" "$2" >app.service
     code=0
