@@ -6,7 +6,7 @@ import re
 import socket
 import struct
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -936,6 +936,34 @@ async def test_the_limit_of_abandoned_requests(kind: str) -> None:
     # A batch of frames ends as a whole, and time allows some more.
     assert 20 <= len(service.streams) < 500
     assert all(stream.request.body.error is not None for stream in service.streams)
+
+
+async def test_a_window_that_opens_byte_by_byte() -> None:
+    """Each byte costs the server a turn of all waiting streams."""
+
+    def service(stream: HttpStream) -> None:
+        stream.send_whole(ResponseHead(200, []), b"z" * 100_000, None)
+
+    async with speaking(service) as client:
+        client.protocol.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 1})
+        number = await client.ask("/")
+        update = WindowUpdateFrame(number, window_increment=1).serialize()
+        received = 0
+        last = b""
+        with trio.fail_after(PATIENCE), suppress(trio.BrokenResourceError):
+            while GOAWAY not in last and (data := await client.stream.receive_some()):
+                received += len(data)
+                last = (last + data)[-100:]
+                await client.stream.send_all(update)
+        # A frame with one byte takes ten.
+        assert 5_000 < received < 500_000
+
+
+async def test_a_preface_of_http2_behind_a_request() -> None:
+    """Another protocol begins only with the connection."""
+    preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + SettingsFrame(0).serialize()
+    received = await answer(b"GET /1 HTTP/1.1\r\n" + HOST + END + preface)
+    assert re.match(rb"HTTP/1.1 200 .*GET\|/1HTTP/1.1 505 ", received, re.DOTALL)
 
 
 async def test_a_client_that_cancels_some_requests() -> None:

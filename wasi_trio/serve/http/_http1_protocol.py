@@ -119,6 +119,7 @@ class Http1Protocol:
     __slots__ = (
         "_buffer",
         "_framing",
+        "_is_new",
         "_max_head",
         "_scanned",
         "close",
@@ -132,6 +133,8 @@ class Http1Protocol:
     def __init__(self, max_head: int) -> None:
         self._max_head = max_head
         self._buffer = b""
+        #: Whether no head has arrived yet.
+        self._is_new = True
         #: The number of bytes of the buffer that contain no end of a head.
         self._scanned = 0
         self._framing = Framing.NONE
@@ -160,8 +163,8 @@ class Http1Protocol:
 
     @property
     def is_preface(self) -> bool:
-        """Whether the client begins with the preface of HTTP/2."""
-        return self._buffer.startswith(PREFACE) and self.head is None and self.receiving is Receiving.HEAD
+        """Whether the client begins the connection with the preface of HTTP/2."""
+        return self._is_new and self._buffer.startswith(PREFACE)
 
     def take_rest(self) -> bytes:
         """Return the received bytes that were not parsed."""
@@ -201,6 +204,7 @@ class Http1Protocol:
                 raise BadRequest(f"the request line is longer than {self._max_head} bytes", 414)
             raise BadRequest(f"the head is larger than {self._max_head} bytes", 431)
         self._scanned = 0
+        self._is_new = False
         head = self.head = read_head(buffer[: end + 4])
         self._buffer = buffer[end + 4 :]
         self.sent_continue = False

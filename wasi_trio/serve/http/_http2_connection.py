@@ -43,6 +43,8 @@ _RESET_DELAY = 1.0
 #: The number of requests that a client may abandon before their responses: twice the concurrent ones, and this many a
 #: second.
 _RESETS_A_SECOND = 20
+#: The content that a client must admit to be allowed further frames. It could otherwise open its window byte by byte.
+_MIN_OPENING = 1 << 10
 #: The fields that concern a connection, which HTTP/2 forbids (RFC 9113, section 8.2.2).
 _CONNECTION_FIELDS = frozenset({"connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"})
 
@@ -645,11 +647,9 @@ class Http2Stream:
             if is_all:
                 self._finish()
                 return
-        sent = self._send_content()
-        if sent:
-            connection.credit(2 * sent)
+        progressed = self._send_content()
         if self._queue:
-            if sent or self.blocked_at == math.inf:
+            if progressed or self.blocked_at == math.inf:
                 self.blocked_at = trio.current_time()
             connection.block(self, True)
             return
@@ -665,11 +665,11 @@ class Http2Stream:
                 protocol.send_data(self.number, b"", end_stream=True)
             self._finish()
 
-    def _send_content(self) -> int:
-        """Send as much content as the windows allow, and the end with the last frame. Return the number of frames."""
+    def _send_content(self) -> bool:
+        """Send as much content as the windows allow, and the end with the last frame. Return whether any was sent."""
         connection, protocol = self._connection, self._connection.protocol
         if not self._queue:
-            return 0
+            return False
         data = memoryview(self._queue[0] if len(self._queue) == 1 else b"".join(self._queue))
         start = frames = 0
         room = connection.room(self.number)
@@ -680,11 +680,14 @@ class Http2Stream:
             protocol.send_data(self.number, data[start : start + size], end_stream=is_last)
             start += size
             room -= size
-            frames += 1
+            if size >= _MIN_OPENING or start == len(data):
+                frames += 1
             if is_last:
                 self._finish()
+        if frames:
+            connection.credit(2 * frames)
         self._queue = [data[start:]] if start < len(data) else []
-        return frames
+        return start > 0
 
     def abort(self) -> None:
         if self._is_over:
