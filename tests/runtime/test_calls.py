@@ -243,6 +243,38 @@ async def test_missing_imports_are_listed(engine: Engine) -> None:
     assert "test:host/math" in str(caught.value)
 
 
+async def test_a_class_without_parameters_gets_no_context(start: Start) -> None:
+    """``Math`` has no constructor."""
+
+    class Counting:
+        def __init__(self) -> None:
+            self.calls = 0
+
+        def add(self, a: int, b: int) -> int:
+            self.calls += 1
+            return self.calls
+
+    async with start(ADD, {"test:host/math": Math}) as instance:
+        assert await instance.call("twice", None, 4) == 8
+    for _ in range(2):
+        async with start(ADD, {"test:host/math": Counting}) as instance:
+            assert await instance.call("twice", None, 4) == 1
+
+
+async def test_a_class_with_too_many_parameters_is_refused_when_linking(engine: Engine) -> None:
+    class Database:
+        def __init__(self, url: str, context: Any) -> None:
+            pytest.fail("it is not called")
+
+        def add(self, a: int, b: int) -> int:
+            return a + b
+
+    component = Component.compile(engine, bytes(wasmtime.wat2wasm(ADD)))
+    message = r"Database\(\) takes 2 arguments, and the host passes one: the instance's context"
+    with pytest.raises(LinkError, match=message):
+        component.link(Imports({"test:host/math": Database}))
+
+
 async def test_a_trap_has_a_reason_and_a_backtrace(start: Start) -> None:
     wat = """(component
       (core module $M (func $inner unreachable) (func (export "f") (call $inner)))

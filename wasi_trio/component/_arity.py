@@ -45,6 +45,21 @@ def arity_difference(implementation: Any, name: str, type_: FuncType) -> str | N
     return f"{label} takes {takes} where WIT has {given}"
 
 
+def takes_context(class_: type[Any]) -> bool:
+    """Return whether an interface's class takes a context. A class whose constructor has no parameters takes none."""
+    found = _constructor(class_)
+    return found is None or _takes(found)[1] != 0
+
+
+def context_difference(implementation: Any) -> str | None:
+    """Return how the constructor of an interface's class differs from one that takes at most a context, or None."""
+    found = _constructor(implementation) if isinstance(implementation, type) else None
+    fewest = 0 if found is None else _takes(found)[0]
+    if fewest <= 1:
+        return None
+    return f"{implementation.__qualname__}() takes {fewest} arguments, and the host passes one: the instance's context"
+
+
 def _constructor(class_: Any) -> _Callable | None:
     init = getattr(class_, "__init__", None)
     if isinstance(init, FunctionType):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from wasi_trio.component._arity import arity_difference
+from wasi_trio.component._arity import arity_difference, context_difference
 from wasi_trio.component._errors import LinkError
 from wasi_trio.component._imports import HostCall, Imports, Provider, host_call
 from wasi_trio.component._plan import HostFunc, Plan
@@ -77,6 +77,7 @@ def bind(plan: Plan, imports: Imports, wit: Wit | None = None) -> Binding:
     names = {resource: (interface, resource.name) for interface, resource in plan.resources}
     resources = {resource: (plan.interface_of(interface), name) for resource, (interface, name) in names.items()}
     check = None if wit is None else wit.checker(resources)
+    checked: set[Provider] = set()
     for func in plan.host_funcs:
         interface = plan.interface_of(func.interface)
         provider = binding.provider(func.interface)
@@ -91,6 +92,9 @@ def bind(plan: Plan, imports: Imports, wit: Wit | None = None) -> Binding:
         else:
             difference = None if check is None else check(interface, func.name, func.type)
         difference = difference or arity_difference(provider.implementation, func.name, func.type)
+        if difference is None and provider not in checked:
+            checked.add(provider)
+            difference = context_difference(provider.implementation)
         if difference is not None:
             binding.mismatched.append(Unmet(func.interface, func.name, difference))
             continue

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from wasi_trio.component._arity import takes_context
 from wasi_trio.component._names import FunctionKind, compatible, parse_function_name, parse_import_name
 from wasi_trio.component._values import pascal_case, snake_case
 from wasi_trio.lazy import Located
@@ -20,11 +21,12 @@ Call = Callable[..., Any]
 class Provider:
     """One implementation of an interface.
 
-    ``implementation`` is a class or an object. A class is called with a guest instance's context and returns the object
-    for that instance. An object is shared by all instances. ``version`` is the implemented version, None for any.
+    ``implementation`` is a class or an object. A class is called with a guest instance's context, or without it if its
+    constructor has no parameters, and returns the object for that instance. An object is shared by all instances.
+    ``version`` is the implemented version, None for any.
     """
 
-    __slots__ = ("_implementation", "interface", "typed", "version")
+    __slots__ = ("_implementation", "_takes_context", "interface", "typed", "version")
 
     def __init__(
         self, interface: str, version: str | None, implementation: Any, typed: TypedInterface | None = None
@@ -32,6 +34,8 @@ class Provider:
         self.interface = interface
         self.version = version
         self._implementation = implementation
+        #: Whether the class takes a context; None before its first object.
+        self._takes_context: bool | None = None
         #: The description of the interface's types by generated bindings.
         self.typed = typed
 
@@ -48,7 +52,11 @@ class Provider:
 
     def make(self, context: Any) -> Any:
         """Return the object for one guest instance."""
-        return self.implementation(context) if self.per_instance else self.implementation
+        if not self.per_instance:
+            return self.implementation
+        if self._takes_context is None:
+            self._takes_context = takes_context(self.implementation)
+        return self.implementation(context) if self._takes_context else self.implementation()
 
 
 class HostCall(NamedTuple):
