@@ -38,6 +38,8 @@ async def open_instance(
     **Nursery.** The instance has its own nursery, which host functions find as ``context.nursery``. It also runs the
     guest's tasks of WASI 0.3. If a task in it fails, the block is cancelled, and raises the task's exception.
 
+    **Deadlock.** If all calls of WASI 0.3 wait, and nothing but a further call could let one continue, they trap.
+
     **Trap.** A trap, or an exception of a host function, is raised by the calls in progress. It does not cancel the
     block. Later calls raise Trap, with the first failure as ``__cause__``. Open another instance to continue.
 
