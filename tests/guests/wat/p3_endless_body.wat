@@ -48,8 +48,9 @@
         (br_if $more (i32.load offset=28 (local.get $record))))
       (call $idle (local.get $record)))
 
-    ;; Wait for an hour.
+    ;; Wait for an hour, without events of the stream.
     (func $idle (param $record i32) (result i32)
+      (call $join (i32.load offset=4 (local.get $record)) (i32.const 0))
       (call $join
         (i32.shr_u (call $wait-for (i64.const 3600000000000)) (i32.const 4))
         (i32.load (local.get $record)))
