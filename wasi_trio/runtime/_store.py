@@ -309,7 +309,7 @@ class Store(ComponentInstance):
             self._nested_since = ticker.ticked
         task = self.task
         if self.scheduler is not None:
-            self.task = Interlude(0 if task is None else task.depth)  # type: ignore[assignment]
+            self.task = Interlude(task)  # type: ignore[assignment]
         try:
             error = ffi.func_call_unchecked(self.context_pointer, func, raw, count, self.trap_out)
         finally:

@@ -150,18 +150,21 @@ class Task(BorrowScope):
 class Interlude:
     """A call of ``realloc``, or of a destructor by its own component: a task with its own slots, which cannot wait.
 
-    It stands for a ``Task`` where built-ins look at the running one.
+    It stands for a ``Task`` where built-ins look at the running one. ``within`` is the ``Task`` around it, or None during
+    instantiation.
     """
 
-    __slots__ = ("depth", "storage")
+    __slots__ = ("depth", "storage", "within")
 
     #: It resolves nothing.
     function: ClassVar[Any] = SimpleNamespace(is_async=False)
     thread: ClassVar[None] = None
 
-    def __init__(self, depth: int) -> None:
-        self.depth = depth
+    def __init__(self, outer: Any) -> None:
+        """``outer`` is the running task, which may be another one of this class, or None."""
+        self.depth: int = 0 if outer is None else outer.depth
         self.storage = [0, 0]
+        self.within: Any = outer.within if isinstance(outer, Interlude) else outer
 
 
 def start_task(task: Task, caller: ComponentInstance | None) -> None:

@@ -10,7 +10,7 @@ import trio
 
 from wasi_trio._texts import get_logger
 from wasi_trio.component._errors import Trap
-from wasi_trio.component.concurrency._tasks import CANCELLED
+from wasi_trio.component.concurrency._tasks import CANCELLED, Interlude
 from wasi_trio.runtime._instance import Instance
 from wasi_trio.runtime._pump import Call, Pump
 from wasi_trio.runtime._store import Store
@@ -188,7 +188,9 @@ class Concurrent:
 
     def _runs_overdue(self) -> bool:
         """Return whether the current task works on a request past its deadline. The ticker asks."""
-        task = self._store.task
+        task: object = self._store.task
+        if isinstance(task, Interlude):  # the deadline of the request also bounds a realloc or a destructor
+            task = task.within
         return any(call.task is task and exchange.overdue for exchange, call in self._exchanges.items())
 
     # ---- the ends of requests ----------------------------------------------------------------------------
