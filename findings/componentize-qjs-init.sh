@@ -7,7 +7,7 @@
 # Actual: componentize-qjs ends with a panic, "one or more duplicate items detected when collecting into set or map", which
 # names neither the world nor the function. The second world builds, but its component also exports "init: func(shim:
 # string, script: string, entry-path: option<string>, disable-gc: bool)". With this function, componentize-qjs itself runs
-# the script at build time, and it stays in the component. A later call only returns an error.
+# the script at build time, and it stays in the component.
 #
 # Names such as init are common for a plugin's first function. A world of another party cannot be implemented with
 # componentize-qjs then. A host or a composer that uses each export of a component finds one that no WIT has.

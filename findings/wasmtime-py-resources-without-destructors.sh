@@ -8,7 +8,8 @@
 # drops the resource. The classes of this package follow that pattern: the end of the object frees it, or close().
 # Actual: neither close() nor the end of the object calls the destructor. Both release only the host's own memory. The
 # resource stays in the guest's table, and a guest that frees memory in its destructor keeps that memory. After close(),
-# the resource cannot be dropped at all, because drop raises ValueError. Only drop(store) calls the destructor.
+# the resource cannot be dropped at all, because drop raises ValueError. Only drop(store) calls the destructor, as its
+# docstring says.
 #
 # A host that keeps one instance for many requests leaks guest memory with each resource, and its own memory profile shows
 # nothing. It must call drop(store) in a finally block for each resource that a guest returns.
