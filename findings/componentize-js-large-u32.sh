@@ -7,10 +7,10 @@
 # Actual: the guest receives all numbers correctly, as the text shows. A bare u32 from 2147483648 on comes back wrong: the
 # function returns the lower 32 bits of the double's representation. 2147483648 and 3221225472 become 0, and 3000000000
 # becomes 3221225472. In an option, a tuple or a list the same number comes back right. Nobody sees an error. A number
-# that a program writes as -1 becomes 4292870144, too. Releases 0.22.0 and 0.23.0 behave alike.
+# that a program writes as -1 becomes 4292870144, too.
 #
 # Hashes, checksums, seconds after 2038, IPv4 addresses and sizes from 2 GiB on are such numbers. Guests must return them
-# in a record, a list or a u64.
+# in a tuple, an option or a list.
 #
 # Requires python3, PyPI, node, npm and its registry. Fails if this changes.
 set -euo pipefail
