@@ -12,6 +12,7 @@ import pytest
 import trio
 import trio.testing
 from prometheus_client.parser import text_string_to_metric_families
+from wasmtime import wat2wasm
 
 from tests.e2e.support import content, request, until
 from tests.guests import wat
@@ -62,6 +63,7 @@ async def ask(handler: ProxyHandler, path: str = "/", method: str = "GET") -> No
 
 
 ONCE = {"max_instance_reuse_count": 1}
+MANY = {"max_instance_reuse_count": 1_000_000}
 BRIEFLY = {"request_timeout": 0.1, "cancel_grace": 0.1}
 #: The deadline passes before a call that cannot be suspended exceeds its own limit.
 SLOW_TRAPS: Any = {"limits": Limits(nested_seconds=1)}
@@ -209,6 +211,36 @@ async def test_a_deadline_that_passes_while_waiting(autojump_clock: trio.testing
         under_way.cancel()
     assert value(metrics, "queue_wait_seconds_count") == 1
     assert value(metrics, "instances_started_total") == 1
+
+
+#: 64 MiB of memory, and no other limit that the guests reach.
+SMALL: Any = {"limits": Limits(memory=64 << 20)}
+GROWING_P3 = wat.source("p3_sync").replace(
+    "(call $request.drop (local.get $request))",
+    "(call $request.drop (local.get $request)) (drop (memory.grow (i32.const 160)))",
+)
+
+
+async def test_an_instance_of_wasi_02_that_grows_ends_between_requests() -> None:
+    """It grows to its limit in one request. The server may measure it in the next."""
+    async with counting("grow_memory", **MANY, **SMALL) as (handler, metrics):
+        await _ask_until_one_ends(handler, metrics)
+
+
+async def test_an_instance_of_wasi_03_that_grows_ends_between_requests() -> None:
+    """It grows by 10 MiB in each request, until the host refuses that."""
+    metrics = Metrics()
+    component = link(engine(), bytes(wat2wasm(GROWING_P3)), "growing")
+    async with ProxyHandler(component, HandlerOptions(metrics=metrics, **MANY, **SMALL)) as handler:
+        await _ask_until_one_ends(handler, metrics)
+
+
+async def _ask_until_one_ends(handler: ProxyHandler, metrics: Metrics) -> None:
+    with trio.fail_after(60):
+        while not read(metrics, "instances_retired_total"):
+            await ask(handler)
+    assert read(metrics, "instances_retired_total") == {"memory": 1}
+    assert read(metrics, "requests_total").keys() == {("ok", "2xx")}
 
 
 @pytest.mark.parametrize("name", ["counter", "p3_counter"])

@@ -239,6 +239,11 @@ class Instance:
                 return store.dead
         return None
 
+    @property
+    def memory_size(self) -> int:
+        """The size in bytes of its memories and tables when they were last measured."""
+        return sum([store.memory_size for store in self.stores if store is not None])
+
     def note_suspension(self) -> None:
         """Call ``on_suspended``, which is set."""
         on_suspended, self.on_suspended = self.on_suspended, None

@@ -150,8 +150,8 @@ class Task(BorrowScope):
 class Interlude:
     """A call of ``realloc``, or of a destructor by its own component: a task with its own slots, which cannot wait.
 
-    It stands for a ``Task`` where built-ins look at the running one. ``within`` is the ``Task`` around it, or None during
-    instantiation.
+    It stands for a ``Task`` where built-ins look at the running one. ``within`` is the ``Task`` around it, or None
+    during instantiation.
     """
 
     __slots__ = ("depth", "storage", "within")

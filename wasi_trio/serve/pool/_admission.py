@@ -19,6 +19,7 @@ R = TypeVar("R", bound=Hashable)
 STRENGTH: Final = {
     Retirement.SHUTDOWN: 0,
     Retirement.REUSE_COUNT: 1,
+    Retirement.MEMORY: 1,
     Retirement.IDLE: 1,
     Retirement.CANCELLED: 2,
     Retirement.DEADLINE: 2,

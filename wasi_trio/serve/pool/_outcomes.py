@@ -33,6 +33,8 @@ class Retirement(Enum):
 
     #: The instance has served its maximum number of requests.
     REUSE_COUNT = "reuse-count"
+    #: The instance's memory has grown by more than half of the way to its limit.
+    MEMORY = "memory"
     #: The instance was idle for too long.
     IDLE = "idle"
     TRAP = "trap"

@@ -124,6 +124,8 @@ class Worker:
         self.strategy: Strategy | None = strategy(self)
         #: The instance, once it is created.
         self.instance: Instance | None = None
+        #: The size of its memory in bytes beyond which it takes no more requests.
+        self._max_memory = 0
         self._stderr: TailSink | None = None
         #: The time of the worker's start, in trio's time.
         self.started_at = 0.0
@@ -176,6 +178,7 @@ class Worker:
                         if first.trace is not None:
                             first.trace.instance_made(self.started_at)
                         self.instance = instance
+                        self._max_memory = self._half_way(instance)
                         try:
                             assert self.strategy is not None
                             await self.strategy.serve(instance, first)
@@ -229,6 +232,15 @@ class Worker:
             log.warning("instance %s, at %s, trapped after its client left", self.name, requests, extra=extra)
         else:
             log.error("instance %s, at %s, trapped: %s", self.name, requests, self.report(trap), extra=extra)
+
+    def _half_way(self, instance: Instance) -> int:
+        """Return the size in the middle between the size of a new instance and the limit.
+
+        Memories never shrink. Some guests leak with each request, and would trap in the middle of one.
+        """
+        limits = self.pool.options.limits
+        size = instance.memory_size
+        return size + max(0, min(limits.memory, limits.instance_memory) - size) // 2
 
     async def _make(self, exchange: Exchange, context: WasiContext) -> Instance | None:
         """Create the instance. Return None, with the exchange done, if it cannot be created."""
@@ -356,6 +368,9 @@ class Worker:
         exchange.advance(Event.CLOSE if closed else Event.GUEST_DONE)
         if exchange.state is State.ENDED:
             exchange.owner = exchange.work = None
+        instance = self.instance
+        if instance is not None and instance.memory_size > self._max_memory:
+            self.retire(Retirement.MEMORY)
         self.pool.admission.done(self.slot, ready)
         self.note_load()
         self.pool.release()
