@@ -65,7 +65,10 @@ async def test_no_other_request_will_arrive(autojump_clock: trio.testing.MockClo
     """An instance that receives no more requests need not be waited for."""
     async with component(build("python_p3"), max_instance_reuse_count=2) as app:
         async with app.stream("GET", "/ordered?body=12345&do=b") as response:
+            assert await anext(aiter(response)) == b"12345"
+            await trio.testing.wait_all_tasks_blocked()  # an instance that computes gets no other request
             assert (await app.get("/hello")).status == 200
+            assert app.started == 1
             with pytest.raises(ExchangeFailed, match="the guest left it unfinished"):
                 await response.read()
         with pytest.raises(ExchangeFailed, match="the guest left it unfinished"):
