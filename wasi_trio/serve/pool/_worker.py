@@ -368,10 +368,10 @@ class Worker:
         exchange.advance(Event.CLOSE if closed else Event.GUEST_DONE)
         if exchange.state is State.ENDED:
             exchange.owner = exchange.work = None
-        instance = self.instance
-        if instance is not None and instance.memory_size > self._max_memory:
+        instance, admission = self.instance, self.pool.admission
+        if instance is not None and instance.memory_size > self._max_memory and not admission.closed(self.slot):
             self.retire(Retirement.MEMORY)
-        self.pool.admission.done(self.slot, ready)
+        admission.done(self.slot, ready)
         self.note_load()
         self.pool.release()
 
